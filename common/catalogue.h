@@ -1,0 +1,171 @@
+/* catalogue.h - the tables of the product as data: columns, types, merge
+ * policies, roles, scopes, labels. PURE structs; the JSON loader is
+ * proto/catalogue_load.h. Nothing in the engine names a business table.
+ *
+ * A catalogue is immutable once built and shared by reference; it owns every
+ * pointer in it.
+ */
+#ifndef SAT_CATALOGUE_H
+#define SAT_CATALOGUE_H
+
+#include "common/value.h"
+
+enum sat_type {
+	SAT_TYPE_REF, /* id of a row of ref_table */
+	SAT_TYPE_TEXT,
+	SAT_TYPE_INT,
+	SAT_TYPE_REAL,
+	SAT_TYPE_BOOL,
+	SAT_TYPE_MONEY,
+	SAT_TYPE_TIME,
+	SAT_TYPE_DATE,
+	SAT_TYPE_ENUM,
+	SAT_TYPE_SET,
+	SAT_TYPE_COUNTER,
+	SAT_TYPE_GEO,
+	SAT_TYPE_JSON,
+	SAT_TYPE_BLOBREF,
+	SAT_TYPE_COUNT
+};
+
+enum sat_policy {
+	SAT_POLICY_LWW,
+	SAT_POLICY_KEEP,
+	SAT_POLICY_ORDERED,
+	SAT_POLICY_COUNTER,
+	SAT_POLICY_SET,
+	SAT_POLICY_MAX,
+	SAT_POLICY_MIN,
+	SAT_POLICY_FIRST,
+	SAT_POLICY_COUNT
+};
+
+enum sat_role {
+	SAT_ROLE_REP,
+	SAT_ROLE_MANAGER,
+	SAT_ROLE_HQ,
+	SAT_ROLE_SERVICE,
+	SAT_ROLE_ADMIN,
+	SAT_ROLE_SERVER, /* the server itself; writes derived tables */
+	SAT_ROLE_COUNT
+};
+#define SAT_ROLE_BIT(role) (1u << (role))
+
+enum sat_lang { SAT_LANG_EN, SAT_LANG_ZH, SAT_LANG_COUNT };
+
+struct sat_label {
+	const char *text[SAT_LANG_COUNT]; /* UTF-8, never NULL */
+};
+
+struct sat_enum_value {
+	const char *name; /* what is stored                              */
+	struct sat_label label;
+	int32_t rank;  /* policy `ordered`: further is larger         */
+	bool terminal; /* ordered: ranks above every non-terminal one */
+	int32_t percent; /* probability of a stage, -1 when not given  */
+};
+
+/* What fills a column that an insert left NULL. */
+enum sat_default {
+	SAT_DEFAULT_NONE,
+	SAT_DEFAULT_VALUE,       /* column->default_value            */
+	SAT_DEFAULT_NOW,         /* time of the insert, ms UTC       */
+	SAT_DEFAULT_TODAY,       /* date of the insert               */
+	SAT_DEFAULT_AUTHOR,      /* the author's user id             */
+	SAT_DEFAULT_AUTHOR_HOME, /* the author's home territory's id */
+};
+
+struct sat_column {
+	uint16_t no;      /* number on the wire, never reused within a table */
+	const char *name; /* [a-z][a-z0-9_]*, at most 40 bytes               */
+	enum sat_type type;
+	enum sat_policy policy;
+	uint32_t write; /* SAT_ROLE_BIT mask: who may change it */
+	uint32_t read;  /* SAT_ROLE_BIT mask: who receives it   */
+	bool required;
+	enum sat_default def;
+	struct sat_value default_value;
+	bool has_min, has_max;
+	int64_t min, max;      /* int, money, counter, time; real compares   */
+	uint32_t max_bytes;    /* text, json: default 65,536, at most 1 MiB  */
+	uint16_t ref_table;    /* index in the catalogue's tables; type ref  */
+	const struct sat_enum_value *values;
+	uint16_t value_count;
+	struct sat_label label;
+};
+
+enum sat_scope_kind {
+	SAT_SCOPE_GLOBAL, /* scope 0: everyone                               */
+	SAT_SCOPE_COLUMN, /* a ref(territory) column                         */
+	SAT_SCOPE_SET,    /* a set column of territory ids (UUID text)       */
+	SAT_SCOPE_VIA,    /* the scopes of the row a ref column points to    */
+	SAT_SCOPE_ROW,    /* the scopes of row (column: table name, column2:
+			     id text) - the conflict table                   */
+};
+
+struct sat_scope_source {
+	enum sat_scope_kind kind;
+	uint16_t column, column2; /* indexes in the table's columns */
+};
+
+struct sat_index {
+	const uint16_t *columns; /* indexes in the table's columns */
+	uint16_t column_count;
+	bool desc_last;
+};
+
+struct sat_table {
+	uint16_t no;      /* number on the wire, never reused */
+	uint16_t index;   /* position in the catalogue        */
+	const char *name; /* [a-z][a-z0-9_]*                  */
+	struct sat_label label;
+	const struct sat_column *columns; /* sorted by no; `id` is not here */
+	uint16_t column_count;
+	const struct sat_scope_source *scopes;
+	uint16_t scope_count;
+	const struct sat_index *indexes;
+	uint16_t index_count;
+	uint32_t insert, remove; /* SAT_ROLE_BIT masks                     */
+	bool append_only;
+	bool derived;      /* only the server writes                       */
+	int16_t move_with; /* column index of the ref(account) whose move
+			      rewrites this row's territory, -1 for none   */
+	int16_t territory; /* column index of the row's own territory, -1  */
+};
+
+struct sat_catalogue {
+	const char *name;
+	uint32_t version;
+	const struct sat_table *tables; /* sorted by no */
+	uint16_t table_count;
+	struct sat_label role_label[SAT_ROLE_COUNT];
+	void *storage; /* owned by the loader */
+};
+
+const char *sat_type_name(enum sat_type t);
+const char *sat_policy_name(enum sat_policy p);
+const char *sat_role_name(enum sat_role r);
+/* The role of that name, SAT_ROLE_COUNT when there is none. */
+enum sat_role sat_role_of(struct sat_slice name);
+
+/* NULL when there is none. */
+const struct sat_table *sat_catalogue_table(const struct sat_catalogue *c,
+					    struct sat_slice name);
+const struct sat_table *sat_catalogue_table_no(const struct sat_catalogue *c,
+					       uint32_t no);
+/* Index in t->columns, -1 when there is none. */
+int sat_table_column(const struct sat_table *t, struct sat_slice name);
+int sat_table_column_no(const struct sat_table *t, uint32_t no);
+
+/* NULL when v is not the name of one of the column's values. */
+const struct sat_enum_value *sat_column_enum(const struct sat_column *c,
+					     struct sat_slice v);
+
+/* Is v acceptable in column c: kind, range, length, enum value, UTF-8, date
+ * and geo form, size of ids? NULL is always acceptable here (`required` is
+ * judged on the whole row). On failure *ret_why is a static English phrase
+ * such as "is not one of the allowed values". */
+bool sat_column_accepts(const struct sat_column *c, const struct sat_value *v,
+			const char **ret_why);
+
+#endif
