@@ -1,0 +1,120 @@
+/* engine.h - the committer's work: changesets into the store, one group per
+ * transaction (SYNC sections 2, 3, 5, 6, 8).
+ *
+ * Not thread-safe: one engine, one writer store, one thread. Knows no
+ * sockets; time and randomness come with each call. A group is begin, any
+ * number of hello / push / local / other calls, then commit; nothing may be
+ * told to anyone before commit returned SAT_OK.
+ */
+#ifndef SAT_ENGINE_H
+#define SAT_ENGINE_H
+
+#include "common/merge.h"
+#include "proto/changeset.h"
+#include "proto/message.h"
+#include "proto/reason.h"
+#include "server/store/store.h"
+
+struct sat_engine;
+
+/* Keeps store. Reads epoch, own replica id, scope tree, HLC. */
+int sat_engine_open(struct sat_store *store, struct sat_engine **ret,
+		    struct sat_err *err) SAT_MUST_CHECK;
+void sat_engine_close(struct sat_engine *e);
+
+/* Start a new store: epoch, the server's own replica id 1, catalogue. */
+int sat_engine_init(struct sat_store *store, struct sat_slice catalogue_json,
+		    const char *org, int64_t now_ms, const uint8_t random[16],
+		    struct sat_err *err) SAT_MUST_CHECK;
+
+int sat_engine_begin(struct sat_engine *e, int64_t now_ms,
+		     struct sat_err *err) SAT_MUST_CHECK;
+
+/* Scopes whose feed moved in this group, for notification; in engine memory
+ * until the next begin. */
+struct sat_commit_info {
+	uint64_t commit_seq; /* head after the group */
+	const uint32_t *scopes;
+	uint32_t scope_count;
+	bool rights_changed; /* grants, users, devices or territories moved */
+};
+/* On failure the group is gone, unless SAT_E_IO: then it is in doubt and the
+ * engine must be closed and reopened. */
+int sat_engine_commit(struct sat_engine *e, struct sat_commit_info *ret,
+		      struct sat_err *err) SAT_MUST_CHECK;
+void sat_engine_abandon(struct sat_engine *e);
+
+/* Judge a HELLO of the device whose certificate names `replica` with that
+ * key. On SAT_OK *ret is the WELCOME (arrays in the arena). On SAT_E_DENIED,
+ * SAT_E_NOTFOUND, SAT_E_PROTO *ret_refusal is the ERROR to send. */
+int sat_engine_hello(struct sat_engine *e, uint32_t replica,
+		     const uint8_t key_hash[32],
+		     const struct sat_msg_hello *hello,
+		     const uint8_t random[16], struct sat_arena *a,
+		     struct sat_msg_welcome *ret,
+		     struct sat_msg_error *ret_refusal,
+		     struct sat_err *err) SAT_MUST_CHECK;
+
+/* What a connected device told us about itself, from HELLO. */
+struct sat_push_from {
+	uint32_t replica;
+	struct sat_clock_map clock; /* raw device time -> server time */
+};
+
+/* Apply one changeset inside a savepoint. SAT_OK: *ret is the verdict, also
+ * stored, arrays in the arena; rejected ones are SAT_OK too. A seq already
+ * decided gives the stored verdict with the REPLAY flag. SAT_E_PROTO: gap in
+ * seq or chain broken (close with *ret_refusal). SAT_E_FULL, SAT_E_IO. */
+int sat_engine_push(struct sat_engine *e, const struct sat_push_from *from,
+		    struct sat_slice bytes, struct sat_arena *a,
+		    struct sat_msg_verdict *ret,
+		    struct sat_msg_error *ret_refusal,
+		    struct sat_err *err) SAT_MUST_CHECK;
+
+/* The device confirms: verdicts stored, checkpoint applied, ratchet kept. */
+int sat_engine_confirm(struct sat_engine *e, uint32_t replica,
+		       const struct sat_msg_credit *c,
+		       struct sat_err *err) SAT_MUST_CHECK;
+
+/* ---- the server's own writes (administration, import) ------------------- */
+
+/* One row to insert, update or delete on the server's behalf. */
+struct sat_local_write {
+	enum sat_op op;
+	const struct sat_table *table;
+	struct sat_id id;
+	const uint16_t *columns; /* indexes */
+	const struct sat_value *values; /* set columns: JSON array text */
+	uint32_t column_count;
+};
+
+/* One changeset of the server's replica; all or nothing within a savepoint.
+ * Skips role gates, keeps every other check. SAT_E_INVAL with a sentence and
+ * *ret_bad (index of the write) when one is refused. Several changesets per
+ * group are fine. */
+int sat_engine_local(struct sat_engine *e, const struct sat_local_write *w,
+		     uint32_t count, uint32_t *ret_bad,
+		     struct sat_err *err) SAT_MUST_CHECK;
+
+/* Enrol: check and consume the invitation, make the device row. Same token
+ * and same key again within its time gives the same replica.
+ * SAT_E_DENIED with a sentence: unknown, used, expired, user disabled. */
+int sat_engine_enrol(struct sat_engine *e, struct sat_slice token,
+		     const uint8_t key_hash[32], struct sat_slice device_name,
+		     struct sat_device *ret_device, struct sat_user *ret_user,
+		     struct sat_err *err) SAT_MUST_CHECK;
+
+/* Rights of a user now; arrays in the arena. */
+int sat_engine_rights(struct sat_engine *e, const struct sat_id *user,
+		      struct sat_arena *a, struct sat_rights *ret,
+		      struct sat_err *err) SAT_MUST_CHECK;
+
+/* After grants, users or territories were changed through the store within
+ * this group: refresh the scope tree and note that rights changed. */
+int sat_engine_rights_changed(struct sat_engine *e,
+			      struct sat_err *err) SAT_MUST_CHECK;
+
+struct sat_store *sat_engine_store(struct sat_engine *e);
+uint64_t sat_engine_epoch(const struct sat_engine *e);
+
+#endif

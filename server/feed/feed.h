@@ -1,0 +1,49 @@
+/* feed.h - reading the feed for one device: pages and checkpoints (SYNC 5).
+ *
+ * Runs on a reader thread with a reader store. A pull is a series of reads,
+ * each in its own short snapshot: pass 1 reads every granted scope from the
+ * cursor to the head as it was when the pass began; rows that move meanwhile
+ * are found by the next pass; the pass that reads everything up to its
+ * snapshot's head within one snapshot ends with a CHECKPOINT of that
+ * snapshot.
+ */
+#ifndef SAT_FEED_H
+#define SAT_FEED_H
+
+#include "proto/message.h"
+#include "server/store/store.h"
+
+/* Where a pull stands; all zero but `cursor` to start one. */
+struct sat_feed_at {
+	uint64_t cursor; /* device's cursor when the pass began            */
+	uint64_t upto;   /* head when the pass began, 0: start a pass      */
+	uint32_t scope;  /* index in rights.scopes                         */
+	uint64_t seq;    /* last entry of that scope read in this pass     */
+};
+
+struct sat_feed_ask {
+	uint32_t replica;
+	const struct sat_rights *rights;
+	struct sat_feed_at at;
+	bool live;         /* device has a checkpoint: suppress its echoes */
+	size_t bytes_max;  /* stop after about so many bytes of frames     */
+	int64_t now_ms;
+};
+
+struct sat_feed_answer {
+	struct sat_buf frames; /* ROWS, EVICT and CHECKPOINT frames, in order;
+				  initialised by the caller                */
+	size_t data_bytes;     /* frame bytes of ROWS and EVICT: what the
+				  receiver credits                         */
+	struct sat_feed_at at; /* go on here                               */
+	bool checkpoint;       /* the last frame is a CHECKPOINT           */
+	uint64_t cursor;       /* its cursor                               */
+};
+
+/* SAT_OK, SAT_E_IO, SAT_E_NOMEM, SAT_E_DENIED (the second gate refused a
+ * row: close the connection and raise the alarm). */
+int sat_feed_read(struct sat_store *reader, struct sat_zip *zip,
+		  const struct sat_feed_ask *ask, struct sat_feed_answer *ret,
+		  struct sat_err *err) SAT_MUST_CHECK;
+
+#endif

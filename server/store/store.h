@@ -1,0 +1,231 @@
+/* store.h - what the server keeps, behind one table of functions: the
+ * embedded SQLite store now, PostgreSQL later (DESIGN section 5).
+ *
+ * Two kinds of handle. The WRITER is the only one that writes and
+ * checkpoints; the committer thread owns it. READERs see one snapshot each
+ * between snapshot_begin and snapshot_end; any number, one thread at a time
+ * each. Slices returned are valid until the next call on the same handle
+ * unless an arena is given. SAT_E_FULL: disk full; the transaction is gone.
+ */
+#ifndef SAT_STORE_H
+#define SAT_STORE_H
+
+#include "common/meta.h"
+
+enum { SAT_SCOPE_EVERYONE = 0 };
+
+/* A row's place in one scope's feed. */
+struct sat_place {
+	uint32_t scope;
+	uint64_t seq; /* position in that scope's feed                      */
+	bool evict;   /* the row has left the scope; the entry says so      */
+};
+
+/* A business row as stored. values: one per table column, by index. */
+struct sat_stored_row {
+	uint64_t seq; /* `_seq`, position of its latest write; 0: no row    */
+	struct sat_id id;
+	uint32_t origin; /* replica that wrote last                         */
+	bool held;       /* ... and its device holds exactly this state     */
+	bool deleted;
+	struct sat_slice meta; /* meta.h */
+	const struct sat_value *values;
+	const struct sat_place *places; /* sorted by scope */
+	uint32_t place_count;
+};
+
+struct sat_device {
+	uint32_t replica;
+	struct sat_id user;
+	uint8_t key_hash[32]; /* SHA-256 of the SPKI */
+	enum { SAT_DEVICE_ACTIVE, SAT_DEVICE_WIPING, SAT_DEVICE_REVOKED } state;
+	uint64_t last_seq;     /* last changeset with a verdict             */
+	uint8_t last_hash[16]; /* its chain hash                            */
+	uint64_t verdict_seq;  /* verdicts the device has stored            */
+	uint64_t cursor;       /* last checkpoint it confirmed              */
+	uint8_t ratchet[16], ratchet_new[16]; /* current, unconfirmed       */
+	int64_t enrolled_ms, seen_ms;
+	char name[128];
+};
+
+struct sat_user {
+	struct sat_id id, home;
+	enum sat_role role;
+	bool active;
+	char login[64], name[128];
+};
+
+struct sat_grant {
+	uint32_t no;
+	struct sat_id user, territory;
+	enum sat_role role;
+	int64_t from_ms, to_ms; /* 0: open */
+};
+
+struct sat_invite {
+	uint8_t token_hash[32];
+	struct sat_id user;
+	int64_t expires_ms;
+	bool used;
+	uint8_t key_hash[32]; /* of the key that used it */
+	uint32_t replica;     /* the device it made      */
+};
+
+/* Called once per entry; return SAT_OK to go on, else the scan stops with
+ * that value. Slices live during the call only. */
+typedef int (*sat_feed_cb)(void *arg, uint64_t seq, const struct sat_table *t,
+			   uint64_t row_seq, const struct sat_id *id,
+			   bool evict);
+typedef int (*sat_row_cb)(void *arg, const struct sat_table *t,
+			  const struct sat_stored_row *row);
+typedef int (*sat_verdict_cb)(void *arg, uint64_t seq, struct sat_slice bytes);
+typedef int (*sat_text_cb)(void *arg, int columns, const char *const *names,
+			   const struct sat_value *values);
+
+struct sat_store;
+
+/* Open DIR/satchel.db. create: make it. SAT_E_NOTFOUND (wrong folder),
+ * SAT_E_EXISTS, SAT_E_NEWER (a later version's file, left unchanged),
+ * SAT_E_CORRUPT, SAT_E_IO. The catalogue is read from the store. */
+int sat_store_open_sqlite(const char *path, bool writer, bool create,
+			  struct sat_store **ret,
+			  struct sat_err *err) SAT_MUST_CHECK;
+void sat_store_close(struct sat_store *s);
+
+/* -- transactions (writer) and snapshots (reader) -- */
+int sat_store_begin(struct sat_store *s, struct sat_err *err) SAT_MUST_CHECK;
+int sat_store_commit(struct sat_store *s, struct sat_err *err) SAT_MUST_CHECK;
+void sat_store_rollback(struct sat_store *s);
+int sat_store_savepoint(struct sat_store *s, struct sat_err *err) SAT_MUST_CHECK;
+int sat_store_release(struct sat_store *s, struct sat_err *err) SAT_MUST_CHECK;
+int sat_store_undo(struct sat_store *s, struct sat_err *err) SAT_MUST_CHECK;
+int sat_store_snapshot_begin(struct sat_store *s,
+			     struct sat_err *err) SAT_MUST_CHECK;
+void sat_store_snapshot_end(struct sat_store *s);
+
+/* -- catalogue and small settings (key -> blob) -- */
+const struct sat_catalogue *sat_store_catalogue(const struct sat_store *s);
+/* Writer: create or alter typed tables for it and keep the canonical JSON. */
+int sat_store_catalogue_put(struct sat_store *s, struct sat_slice json,
+			    struct sat_err *err) SAT_MUST_CHECK;
+/* Reader: notice a catalogue changed by the writer. */
+int sat_store_catalogue_refresh(struct sat_store *s,
+				struct sat_err *err) SAT_MUST_CHECK;
+int sat_store_catalogue_json(struct sat_store *s, struct sat_buf *out,
+			     struct sat_err *err) SAT_MUST_CHECK;
+int sat_store_setting_put(struct sat_store *s, const char *key,
+			  struct sat_slice value,
+			  struct sat_err *err) SAT_MUST_CHECK;
+/* SAT_E_NOTFOUND when absent. */
+int sat_store_setting_get(struct sat_store *s, const char *key,
+			  struct sat_buf *out,
+			  struct sat_err *err) SAT_MUST_CHECK;
+
+/* -- rows. Arrays and text go to the arena -- */
+/* ret->seq == 0 when there is no such row. */
+int sat_store_row_get(struct sat_store *s, const struct sat_table *t,
+		      const struct sat_id *id, struct sat_arena *a,
+		      struct sat_stored_row *ret,
+		      struct sat_err *err) SAT_MUST_CHECK;
+int sat_store_row_at(struct sat_store *s, const struct sat_table *t,
+		     uint64_t seq, struct sat_arena *a,
+		     struct sat_stored_row *ret,
+		     struct sat_err *err) SAT_MUST_CHECK;
+/* old_seq: `_seq` of the stored row it replaces, 0 to insert. */
+int sat_store_row_put(struct sat_store *s, const struct sat_table *t,
+		      uint64_t old_seq, const struct sat_stored_row *row,
+		      struct sat_err *err) SAT_MUST_CHECK;
+/* Every row whose column (index) equals value, in seq order; column -1: all.
+ * Deleted rows included. */
+int sat_store_rows(struct sat_store *s, const struct sat_table *t, int column,
+		   const struct sat_value *value, sat_row_cb cb, void *arg,
+		   struct sat_err *err) SAT_MUST_CHECK;
+
+/* -- feed -- */
+int sat_store_feed_put(struct sat_store *s, uint32_t scope, uint64_t seq,
+		       const struct sat_table *t, uint64_t row_seq,
+		       const struct sat_id *id, bool evict,
+		       struct sat_err *err) SAT_MUST_CHECK;
+int sat_store_feed_remove(struct sat_store *s, uint32_t scope, uint64_t seq,
+			  struct sat_err *err) SAT_MUST_CHECK;
+/* Entries of a scope with after < seq <= upto, in order. */
+int sat_store_feed_scan(struct sat_store *s, uint32_t scope, uint64_t after,
+			uint64_t upto, sat_feed_cb cb, void *arg,
+			struct sat_err *err) SAT_MUST_CHECK;
+
+/* -- digests: one sum and count per (scope, role) -- */
+int sat_store_digest_add(struct sat_store *s, uint32_t scope,
+			 enum sat_role role, struct sat_hash plus,
+			 struct sat_hash minus, int64_t rows,
+			 struct sat_err *err) SAT_MUST_CHECK;
+int sat_store_digest_get(struct sat_store *s, uint32_t scope,
+			 enum sat_role role, struct sat_hash *ret,
+			 uint64_t *ret_rows,
+			 struct sat_err *err) SAT_MUST_CHECK;
+
+/* -- changesets and verdicts (bytes as in changeset.h and VERDICT) -- */
+int sat_store_changeset_put(struct sat_store *s, struct sat_dot dot,
+			    const uint8_t hash[16], struct sat_slice bytes,
+			    struct sat_err *err) SAT_MUST_CHECK;
+int sat_store_changeset_get(struct sat_store *s, struct sat_dot dot,
+			    struct sat_buf *out, uint8_t ret_hash[16],
+			    struct sat_err *err) SAT_MUST_CHECK;
+int sat_store_verdict_put(struct sat_store *s, struct sat_dot dot,
+			  struct sat_slice bytes,
+			  struct sat_err *err) SAT_MUST_CHECK;
+int sat_store_verdicts(struct sat_store *s, uint32_t replica, uint64_t after,
+		       sat_verdict_cb cb, void *arg,
+		       struct sat_err *err) SAT_MUST_CHECK;
+/* Rejected changesets: kept for `depends on` and for administrators. */
+int sat_store_rejected_row(struct sat_store *s, uint32_t replica,
+			   const struct sat_table *t, const struct sat_id *id,
+			   struct sat_dot *ret_dot,
+			   struct sat_err *err) SAT_MUST_CHECK;
+int sat_store_rejected_put(struct sat_store *s, struct sat_dot dot,
+			   const struct sat_table *t, const struct sat_id *id,
+			   struct sat_err *err) SAT_MUST_CHECK;
+
+/* -- people, devices, invitations, scopes, audit -- */
+int sat_store_user_get(struct sat_store *s, const struct sat_id *id,
+		       struct sat_user *ret,
+		       struct sat_err *err) SAT_MUST_CHECK;
+int sat_store_user_login(struct sat_store *s, const char *login,
+			 struct sat_user *ret,
+			 struct sat_err *err) SAT_MUST_CHECK;
+int sat_store_grant_put(struct sat_store *s, struct sat_grant *g,
+			struct sat_err *err) SAT_MUST_CHECK;
+int sat_store_grant_remove(struct sat_store *s, uint32_t no,
+			   struct sat_err *err) SAT_MUST_CHECK;
+/* user NULL: everybody's. In the arena. */
+int sat_store_grants(struct sat_store *s, const struct sat_id *user,
+		     struct sat_arena *a, struct sat_grant **ret,
+		     uint32_t *ret_count, struct sat_err *err) SAT_MUST_CHECK;
+int sat_store_device_put(struct sat_store *s, const struct sat_device *d,
+			 struct sat_err *err) SAT_MUST_CHECK;
+int sat_store_device_get(struct sat_store *s, uint32_t replica,
+			 struct sat_device *ret,
+			 struct sat_err *err) SAT_MUST_CHECK;
+int sat_store_devices(struct sat_store *s, struct sat_arena *a,
+		      struct sat_device **ret, uint32_t *ret_count,
+		      struct sat_err *err) SAT_MUST_CHECK;
+int sat_store_invite_put(struct sat_store *s, const struct sat_invite *i,
+			 struct sat_err *err) SAT_MUST_CHECK;
+int sat_store_invite_get(struct sat_store *s, const uint8_t token_hash[32],
+			 struct sat_invite *ret,
+			 struct sat_err *err) SAT_MUST_CHECK;
+/* The scope number of a territory row; made on first use by the writer. */
+int sat_store_scope_of(struct sat_store *s, const struct sat_id *territory,
+		       bool create, uint32_t *ret,
+		       struct sat_err *err) SAT_MUST_CHECK;
+int sat_store_audit(struct sat_store *s, int64_t now_ms, const char *who,
+		    const char *what, struct sat_slice detail_json,
+		    struct sat_err *err) SAT_MUST_CHECK;
+
+/* A read-only SQL query for reports and exports: text of the store's own
+ * dialect, which only server/store/ contains. cb once per result row. */
+int sat_store_query(struct sat_store *s, const char *sql,
+		    const struct sat_value *args, uint32_t arg_count,
+		    sat_text_cb cb, void *arg,
+		    struct sat_err *err) SAT_MUST_CHECK;
+
+#endif
