@@ -86,8 +86,10 @@ struct sat_column {
 	enum sat_default def;
 	struct sat_value default_value;
 	bool has_min, has_max;
-	int64_t min, max;      /* int, money, counter, time; real compares   */
-	uint32_t max_bytes;    /* text, json: default 65,536, at most 1 MiB  */
+	int64_t min, max;      /* int, money, time; real compares. Sums of a
+				  counter cannot be bounded              */
+	uint32_t max_bytes;    /* text, json, one element of a set: default
+				  65,536, at most 1 MiB                  */
 	uint16_t ref_table;    /* index in the catalogue's tables; type ref  */
 	const struct sat_enum_value *values;
 	uint16_t value_count;
@@ -163,8 +165,8 @@ const struct sat_enum_value *sat_column_enum(const struct sat_column *c,
 
 /* Is v acceptable in column c: kind, range, length, enum value, UTF-8, date
  * and geo form, size of ids? NULL is always acceptable here (`required` is
- * judged on the whole row). On failure *ret_why is a static English phrase
- * such as "is not one of the allowed values". */
+ * judged on the whole row). For a set, v is one element. On failure *ret_why
+ * is a static English phrase such as "is not one of the allowed values". */
 bool sat_column_accepts(const struct sat_column *c, const struct sat_value *v,
 			const char **ret_why);
 
