@@ -55,7 +55,7 @@ def check(path, top, bad):
             start = None
         if product and BANNED.search(line):
             bad.append(f"{name}:{number}: banned call: {line.strip()}")
-        if line.startswith("    "):
+        if line.strip() and lines[number - 1].startswith("    "):
             bad.append(f"{name}:{number}: indented with spaces")
     for number, line in enumerate(lines, 1):
         if UNFINISHED.search(line):
