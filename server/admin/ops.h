@@ -1,0 +1,51 @@
+/* ops.h - administration as operations: a JSON request in, a JSON answer out.
+ *
+ * The same functions serve the running server's Unix socket and a command
+ * that works on the files directly. An operation that writes runs inside an
+ * engine group; whoever calls commits the group before the answer is given
+ * to anyone. Operations never touch files named on a command line: these are
+ * read and written by the command itself (gate.h).
+ *
+ *   {"op": "user add", "args": {"login": "ann", ...}}
+ *   {"rc": 0, "result": {...}}   or   {"rc": -8, "error": "a sentence"}
+ */
+#ifndef SAT_ADMIN_OPS_H
+#define SAT_ADMIN_OPS_H
+
+#include <jansson.h>
+
+#include "server/commit/engine.h"
+
+/* What an operation may use. Everything is borrowed for the call. */
+struct sat_admin {
+	struct sat_engine *engine; /* NULL in an operation that only reads */
+	struct sat_store *store;   /* the engine's, or a reader's          */
+	const char *dir;           /* the data folder                      */
+	const char *advertise;     /* HOST:PORT for invitations            */
+	int64_t invite_ms;         /* how long an invitation lives         */
+	int64_t now_ms;
+	json_t *live; /* facts of the running server for `status`, or NULL */
+};
+
+typedef int (*sat_op_fn)(struct sat_admin *a, const json_t *args, json_t *ret,
+			 struct sat_err *err);
+
+struct sat_op {
+	const char *name; /* "user add" */
+	bool writes;
+	sat_op_fn run;
+};
+
+/* The operation a request names; NULL with *err filled when it is malformed
+ * or unknown. */
+const struct sat_op *sat_op_find(const json_t *request, struct sat_err *err);
+
+/* Run it. The answer is a new reference, NULL when out of memory; *ret_rc is
+ * the operation's result: a group in which it failed must be abandoned. */
+json_t *sat_op_run(struct sat_admin *a, const struct sat_op *op,
+		   const json_t *request, int *ret_rc);
+
+/* The answer that reports a failure; NULL when out of memory. */
+json_t *sat_op_failure(const struct sat_err *err);
+
+#endif
