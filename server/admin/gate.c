@@ -1,0 +1,368 @@
+#include "server/admin/gate.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/config.h"
+#include "common/file.h"
+#include "server/admin/ops.h"
+
+struct sat_gate {
+	char *dir;
+	int fd; /* the socket, -1 when the files are ours */
+	struct sat_lock lock;
+	struct sat_store *store;
+	struct sat_engine *engine;
+	struct sat_config *config;
+};
+
+static int64_t wall_ms(void)
+{
+	struct timespec t;
+
+	(void)clock_gettime(CLOCK_REALTIME, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+void sat_admin_socket_path(int dir_fd, char out[64])
+{
+	(void)snprintf(out, 64, "/proc/self/fd/%d/admin.sock", dir_fd);
+}
+
+/* ---- one JSON text over a socket ---------------------------------------- */
+
+static int lost(struct sat_err *err, const char *what)
+{
+	return sat_err_set(err, SAT_E_CLOSED, errno, "admin",
+			   "the server %s; is it still running?", what);
+}
+
+static int send_all(int fd, const uint8_t *p, size_t n, struct sat_err *err)
+{
+	while (n > 0) {
+		ssize_t done = send(fd, p, n, MSG_NOSIGNAL);
+
+		if (done < 0 && errno == EINTR)
+			continue;
+		if (done < 0)
+			return lost(err, "closed the connection");
+		p += done;
+		n -= (size_t)done;
+	}
+	return SAT_OK;
+}
+
+int sat_admin_send(int fd, const json_t *j, struct sat_err *err)
+{
+	char *text = json_dumps(j, JSON_COMPACT);
+	size_t n = text == NULL ? 0 : strlen(text);
+	uint8_t head[4];
+	int rc;
+
+	if (text == NULL)
+		return sat_err_set(err, SAT_E_NOMEM, 0, "admin",
+				   "out of memory");
+	if (n > SAT_ADMIN_FRAME_MAX) {
+		free(text);
+		return sat_err_set(err, SAT_E_LIMIT, 0, "admin",
+				   "a request of %zu bytes is too large", n);
+	}
+	for (int i = 0; i < 4; i++)
+		head[i] = (uint8_t)(n >> (24 - 8 * i));
+	rc = send_all(fd, head, sizeof head, err);
+	if (rc == SAT_OK)
+		rc = send_all(fd, (const uint8_t *)text, n, err);
+	free(text);
+	return rc;
+}
+
+/* timeout_ms < 0 waits for as long as it takes. */
+static int receive_all(int fd, int timeout_ms, uint8_t *p, size_t n,
+		       struct sat_err *err)
+{
+	struct pollfd wait = { .fd = fd, .events = POLLIN };
+
+	while (n > 0) {
+		int ready = poll(&wait, 1, timeout_ms);
+		ssize_t got;
+
+		if (ready < 0 && errno == EINTR)
+			continue;
+		if (ready == 0)
+			return sat_err_set(err, SAT_E_TIMEOUT, 0, "admin",
+					   "no answer within %d ms",
+					   timeout_ms);
+		got = recv(fd, p, n, 0);
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got <= 0)
+			return lost(err, "closed the connection");
+		p += got;
+		n -= (size_t)got;
+	}
+	return SAT_OK;
+}
+
+int sat_admin_receive(int fd, int timeout_ms, json_t **ret,
+		      struct sat_err *err)
+{
+	uint8_t head[4], *text;
+	size_t n = 0;
+	int rc;
+
+	rc = receive_all(fd, timeout_ms, head, sizeof head, err);
+	if (rc != SAT_OK)
+		return rc;
+	for (int i = 0; i < 4; i++)
+		n = n << 8 | head[i];
+	if (n > SAT_ADMIN_FRAME_MAX)
+		return sat_err_set(err, SAT_E_PROTO, 0, "admin",
+				   "an answer of %zu bytes is too large", n);
+	text = malloc(n + 1);
+	if (text == NULL)
+		return sat_err_set(err, SAT_E_NOMEM, 0, "admin",
+				   "out of memory");
+	rc = receive_all(fd, timeout_ms, text, n, err);
+	if (rc == SAT_OK) {
+		*ret = json_loadb((const char *)text, n, 0, NULL);
+		if (*ret == NULL)
+			rc = sat_err_set(err, SAT_E_PROTO, 0, "admin",
+					 "the answer is not JSON");
+	}
+	free(text);
+	return rc;
+}
+
+/* ---- opening ------------------------------------------------------------ */
+
+static int connect_once(const char *dir, int *ret_fd, struct sat_err *err)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	int folder = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	char path[64];
+	int rc = SAT_OK;
+
+	if (folder < 0 || fd < 0) {
+		rc = sat_err_set(err, SAT_E_IO, errno, "admin", "%s: %s", dir,
+				 strerror(errno));
+	} else {
+		sat_admin_socket_path(folder, path);
+		memcpy(addr.sun_path, path, strlen(path) + 1);
+		if (connect(fd, (struct sockaddr *)&addr, sizeof addr) != 0)
+			rc = sat_err_set(err, SAT_E_BUSY, errno, "admin",
+					 "nobody listens on %s/admin.sock",
+					 dir);
+	}
+	if (folder >= 0)
+		(void)close(folder);
+	if (rc == SAT_OK)
+		*ret_fd = fd;
+	else if (fd >= 0)
+		(void)close(fd);
+	return rc;
+}
+
+/* The server greets as soon as its loop runs: no greeting, no server. */
+static int greet(int fd, int timeout_ms, struct sat_err *err)
+{
+	json_t *greeting;
+	int rc = sat_admin_receive(fd, timeout_ms, &greeting, err);
+
+	if (rc == SAT_OK)
+		json_decref(greeting);
+	return rc;
+}
+
+static int open_files(struct sat_gate *g, struct sat_err *err)
+{
+	char path[4096];
+	int rc;
+
+	rc = sat_path_join(path, sizeof path, g->dir, "server.conf", err);
+	if (rc == SAT_OK)
+		rc = sat_config_load(SAT_PART_SERVER, path, &g->config, err);
+	if (rc == SAT_OK)
+		rc = sat_path_join(path, sizeof path, g->dir, "satchel.db",
+				   err);
+	if (rc == SAT_OK)
+		rc = sat_store_open_sqlite(path, true, false, &g->store, err);
+	if (rc == SAT_OK)
+		rc = sat_engine_open(g->store, &g->engine, err);
+	return rc;
+}
+
+/* Somebody holds the lock: a server, or another command that will soon be
+ * done. Try both until the time is up. */
+static int open_locked(struct sat_gate *g, const char *lock_path, int rc,
+		       struct sat_err *err)
+{
+	int64_t deadline = wall_ms() + SAT_ADMIN_GREETING_MS;
+	pid_t holder = g->lock.holder;
+	struct timespec nap = { .tv_nsec = 50 * 1000000 };
+
+	while (rc == SAT_E_BUSY && wall_ms() < deadline) {
+		int left = (int)(deadline - wall_ms());
+
+		if (connect_once(g->dir, &g->fd, err) == SAT_OK) {
+			if (greet(g->fd, left > 0 ? left : 1, err) == SAT_OK)
+				return SAT_OK;
+			(void)close(g->fd);
+			g->fd = -1;
+		}
+		(void)nanosleep(&nap, NULL);
+		rc = sat_lock_take(lock_path, &g->lock, err);
+		if (rc == SAT_OK)
+			return open_files(g, err);
+		if (g->lock.holder != 0)
+			holder = g->lock.holder;
+	}
+	if (rc != SAT_E_BUSY)
+		return rc;
+	return sat_err_set(err, SAT_E_BUSY, 0, "admin",
+			   "process %ld holds %s/lock but does not answer; "
+			   "try again, or look at that process",
+			   (long)holder, g->dir);
+}
+
+int sat_gate_open(const char *dir, struct sat_gate **ret, struct sat_err *err)
+{
+	struct sat_gate *g = calloc(1, sizeof *g);
+	char path[4096];
+	int rc;
+
+	if (g == NULL)
+		return sat_err_set(err, SAT_E_NOMEM, 0, "admin",
+				   "out of memory");
+	g->fd = -1;
+	g->lock.fd = -1;
+	g->dir = strdup(dir);
+	rc = sat_path_join(path, sizeof path, dir, "satchel.db", err);
+	if (rc == SAT_OK && !sat_file_exists(path))
+		rc = sat_err_set(err, SAT_E_NOTFOUND, 0, "admin",
+				 "%s is not a server's folder; `satchel-server "
+				 "init --dir DIR --org NAME` makes one",
+				 dir);
+	if (rc == SAT_OK)
+		rc = sat_path_join(path, sizeof path, dir, "lock", err);
+	if (rc == SAT_OK) {
+		rc = sat_lock_take(path, &g->lock, err);
+		if (rc == SAT_OK)
+			rc = open_files(g, err);
+		else if (rc == SAT_E_BUSY)
+			rc = open_locked(g, path, rc, err);
+	}
+	if (rc == SAT_OK) {
+		*ret = g;
+		g = NULL;
+	}
+	sat_gate_close(g);
+	return rc;
+}
+
+void sat_gate_close(struct sat_gate *g)
+{
+	if (g == NULL)
+		return;
+	if (g->fd >= 0)
+		(void)close(g->fd);
+	if (g->engine != NULL)
+		sat_engine_close(g->engine);
+	if (g->store != NULL)
+		sat_store_close(g->store);
+	sat_config_free(g->config);
+	sat_lock_drop(&g->lock);
+	free(g->dir);
+	free(g);
+}
+
+bool sat_gate_is_live(const struct sat_gate *g)
+{
+	return g->fd >= 0;
+}
+
+/* ---- calling ------------------------------------------------------------ */
+
+/* The operation in this process; durable before the answer is seen. */
+static int call_here(struct sat_gate *g, const json_t *request,
+		     json_t **ret_answer, struct sat_err *err)
+{
+	const struct sat_op *op = sat_op_find(request, err);
+	struct sat_admin a = {
+		.engine = g->engine,
+		.store = g->store,
+		.dir = g->dir,
+		.advertise = sat_config_text(g->config, SAT_CFG_ADVERTISE),
+		.invite_ms = sat_config_int(g->config, SAT_CFG_INVITE_HOURS) *
+			     3600 * 1000,
+		.now_ms = wall_ms(),
+	};
+	struct sat_commit_info info;
+	int rc = SAT_OK;
+
+	if (op == NULL)
+		return err->rc;
+	if (op->writes)
+		rc = sat_engine_begin(g->engine, a.now_ms, err);
+	if (rc != SAT_OK)
+		return rc;
+	*ret_answer = sat_op_run(&a, op, request, &rc);
+	if (op->writes && rc != SAT_OK)
+		sat_engine_abandon(g->engine);
+	else if (op->writes)
+		rc = sat_engine_commit(g->engine, &info, err);
+	else
+		rc = SAT_OK;
+	if (*ret_answer == NULL)
+		return sat_err_set(err, SAT_E_NOMEM, 0, "admin",
+				   "out of memory");
+	if (op->writes && rc != SAT_OK &&
+	    json_integer_value(json_object_get(*ret_answer, "rc")) == 0) {
+		json_decref(*ret_answer); /* it spoke of what did not last */
+		*ret_answer = NULL;
+		return rc;
+	}
+	return SAT_OK;
+}
+
+int sat_gate_call(struct sat_gate *g, const char *op, json_t *args,
+		  json_t **ret, struct sat_err *err)
+{
+	json_t *request = json_pack("{s:s, s:o}", "op", op, "args",
+				    args != NULL ? args : json_object());
+	json_t *answer = NULL;
+	const char *sentence;
+	int rc;
+
+	if (request == NULL)
+		return sat_err_set(err, SAT_E_NOMEM, 0, "admin",
+				   "out of memory");
+	if (g->fd < 0) {
+		rc = call_here(g, request, &answer, err);
+	} else {
+		rc = sat_admin_send(g->fd, request, err);
+		if (rc == SAT_OK)
+			rc = sat_admin_receive(g->fd, -1, &answer, err);
+	}
+	json_decref(request);
+	if (rc != SAT_OK)
+		return rc;
+	rc = (int)json_integer_value(json_object_get(answer, "rc"));
+	if (rc != SAT_OK) {
+		sentence = json_string_value(json_object_get(answer, "error"));
+		rc = sat_err_set(err, rc, 0, op, "%s",
+				 sentence != NULL ? sentence : "it failed");
+	} else {
+		*ret = json_incref(json_object_get(answer, "result"));
+	}
+	json_decref(answer);
+	return rc;
+}

@@ -1,0 +1,43 @@
+/* gate.h - how a command reaches the data: through the running server's Unix
+ * socket when there is one, else straight to the files under DIR/lock.
+ *
+ * Blocking; for commands, never for the server's loop. One request at a time.
+ */
+#ifndef SAT_ADMIN_GATE_H
+#define SAT_ADMIN_GATE_H
+
+#include <jansson.h>
+
+#include "common/base.h"
+
+enum {
+	SAT_ADMIN_FRAME_MAX = 32 * 1024 * 1024, /* bytes of one JSON text */
+	SAT_ADMIN_GREETING_MS = 5000,
+};
+
+struct sat_gate;
+
+/* SAT_E_NOTFOUND: dir holds no server data. SAT_E_BUSY: somebody holds the
+ * lock but does not answer within 5 s; err->msg names the process. */
+int sat_gate_open(const char *dir, struct sat_gate **ret,
+		  struct sat_err *err) SAT_MUST_CHECK;
+void sat_gate_close(struct sat_gate *g); /* NULL is fine */
+
+/* Is there a running server behind it? */
+bool sat_gate_is_live(const struct sat_gate *g);
+
+/* Ask for one operation; args is taken (may be NULL), *ret is the result, a
+ * new reference. A refusal is the rc and sentence of the operation. */
+int sat_gate_call(struct sat_gate *g, const char *op, json_t *args,
+		  json_t **ret, struct sat_err *err) SAT_MUST_CHECK;
+
+/* A Unix socket path of any length, as one that fits sockaddr_un: through the
+ * open folder. dir_fd must stay open while the path is used. */
+void sat_admin_socket_path(int dir_fd, char out[64]);
+
+/* Blocking transfer of one length-prefixed JSON text. */
+int sat_admin_send(int fd, const json_t *j, struct sat_err *err) SAT_MUST_CHECK;
+int sat_admin_receive(int fd, int timeout_ms, json_t **ret,
+		      struct sat_err *err) SAT_MUST_CHECK;
+
+#endif

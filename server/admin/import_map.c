@@ -1,0 +1,358 @@
+#include "server/admin/import_map.h"
+
+#include <string.h>
+
+static int bad_map(struct sat_err *err, const char *what)
+{
+	return sat_err_set(err, SAT_E_INVAL, 0, "map", "the map: %s", what);
+}
+
+/* Position of a CSV column, -1 when the file has none of that name. */
+static int position(const json_t *header, const char *name)
+{
+	size_t i;
+	const json_t *v;
+
+	json_array_foreach(header, i, v)
+		if (json_is_string(v) && strcmp(json_string_value(v), name) == 0)
+			return (int)i;
+	return -1;
+}
+
+/* Every CSV column that a spec names must exist. */
+static int check_sources(const json_t *header, const json_t *spec,
+			 struct sat_err *err)
+{
+	const char *from = json_string_value(json_object_get(spec, "from"));
+	const json_t *join = json_object_get(spec, "join"), *v;
+	size_t i;
+
+	if (json_object_get(spec, "value") != NULL)
+		return SAT_OK;
+	if (from != NULL && position(header, from) < 0)
+		return sat_err_set(err, SAT_E_NOTFOUND, 0, "map",
+				   "the file has no column \"%s\"", from);
+	if (from == NULL && !json_is_array(join))
+		return bad_map(err, "a column needs from, join, value or add");
+	json_array_foreach(join, i, v) {
+		if (!json_is_string(v) ||
+		    position(header, json_string_value(v)) < 0)
+			return sat_err_set(err, SAT_E_NOTFOUND, 0, "map",
+					   "the file has no column \"%s\" "
+					   "(join)",
+					   json_is_string(v)
+						   ? json_string_value(v)
+						   : "?");
+	}
+	return SAT_OK;
+}
+
+static int check_rule(struct sat_import_map *m, const char *name,
+		      const json_t *spec, struct sat_err *err)
+{
+	static const char *const words[] = { "from",   "join",  "with",
+					     "value",  "add",   "replace",
+					     "lookup", "empty" };
+	struct sat_import_rule *rule = &m->rules[m->rule_count];
+	const char *word;
+	const json_t *v;
+	int rc;
+
+	if (m->rule_count == SAT_IMPORT_COLUMNS_MAX)
+		return bad_map(err, "too many columns");
+	rc = sat_admin_column(m->table, name, &rule->column, err);
+	if (rc != SAT_OK)
+		return rc;
+	if (!json_is_object(spec))
+		return bad_map(err, "a column's rule is an object");
+	json_object_foreach((json_t *)(uintptr_t)spec, word, v)
+	{
+		size_t i = 0;
+
+		while (i < SAT_COUNT_OF(words) && strcmp(words[i], word) != 0)
+			i++;
+		if (i == SAT_COUNT_OF(words))
+			return sat_err_set(err, SAT_E_INVAL, 0, "map",
+					   "the map: columns.%s: unknown word "
+					   "\"%s\"",
+					   name, word);
+	}
+	rule->add = json_object_get(spec, "add") != NULL;
+	rule->spec = rule->add ? json_object_get(spec, "add") : spec;
+	if (rule->add &&
+	    m->table->columns[rule->column].type != SAT_TYPE_SET)
+		return bad_map(err, "add is for set columns");
+	m->rule_count++;
+	return check_sources(m->header, rule->spec, err);
+}
+
+static int check_key(struct sat_import_map *m, struct sat_err *err)
+{
+	const char *column;
+	const json_t *v;
+	size_t i;
+
+	if ((m->key == NULL) == (m->match == NULL))
+		return bad_map(err, "exactly one of key and match is needed");
+	if (m->match != NULL) {
+		column = json_string_value(json_object_get(m->match, "column"));
+		if (column == NULL)
+			return bad_map(err, "match needs column");
+		int rc = sat_admin_column(m->table, column, &m->match_column,
+					  err);
+
+		return rc == SAT_OK ? check_sources(m->header, m->match, err)
+				    : rc;
+	}
+	if (!json_is_array(m->key) || json_array_size(m->key) == 0)
+		return bad_map(err, "key is an array of the file's columns");
+	json_array_foreach(m->key, i, v)
+		if (!json_is_string(v) ||
+		    position(m->header, json_string_value(v)) < 0)
+			return bad_map(err, "key names a column that the file "
+					    "does not have");
+	return SAT_OK;
+}
+
+int sat_import_map_init(struct sat_import_map *m, const struct sat_admin *a,
+			const json_t *map, const json_t *header,
+			struct sat_err *err)
+{
+	const char *table = json_string_value(json_object_get(map, "table"));
+	json_t *columns = json_object_get(map, "columns");
+	const char *name;
+	const json_t *spec;
+	int rc;
+
+	*m = (struct sat_import_map){ .header = header };
+	if (table == NULL || !json_is_object(columns))
+		return bad_map(err, "it needs table and columns");
+	if (!json_is_array(header))
+		return bad_map(err, "there is no header line");
+	m->key = json_object_get(map, "key");
+	m->match = json_object_get(map, "match");
+	rc = sat_admin_table(a, table, &m->table, err);
+	if (rc == SAT_OK)
+		rc = check_key(m, err);
+	if (rc != SAT_OK)
+		return rc;
+	json_object_foreach(columns, name, spec)
+	{
+		rc = check_rule(m, name, spec, err);
+		if (rc != SAT_OK)
+			return rc;
+	}
+	m->found = json_object();
+	return m->found != NULL
+		       ? SAT_OK
+		       : sat_err_set(err, SAT_E_NOMEM, 0, "map", "out of memory");
+}
+
+void sat_import_map_fini(struct sat_import_map *m)
+{
+	json_decref(m->found);
+	m->found = NULL;
+}
+
+/* The field of a line; line[0] is its number. */
+static const char *field(const struct sat_import_map *m, const json_t *line,
+			 const char *name)
+{
+	int i = position(m->header, name);
+
+	return json_string_value(json_array_get(line, (size_t)i + 1));
+}
+
+/* ---- looking up rows by text -------------------------------------------- */
+
+struct gathering {
+	json_t *into;
+	const struct sat_table *table;
+	int by, get; /* column indexes; get -1: the id */
+};
+
+static int on_gathered(void *arg, const struct sat_table *t,
+		       const struct sat_stored_row *row)
+{
+	struct gathering *g = arg;
+	char id[SAT_UUID_CHARS + 1];
+	json_t *value;
+	int bad;
+
+	if (row->deleted || row->values[g->by].kind != SAT_TEXT)
+		return SAT_OK;
+	if (g->get < 0) {
+		sat_id_format(&row->id, id);
+		value = json_string(id);
+	} else {
+		value = sat_value_json(&t->columns[g->get],
+				       &row->values[g->get]);
+	}
+	bad = json_object_setn_new(g->into,
+				   (const char *)row->values[g->by].s.ptr,
+				   row->values[g->by].s.len, value);
+	return bad == 0 ? SAT_OK : SAT_E_NOMEM;
+}
+
+/* The texts of one table's column and what they stand for, read once a call.
+ * A text that is not there is looked for again, since this very import may
+ * have written it. */
+static int lookup(struct sat_import_map *m, const struct sat_admin *a,
+		  const json_t *spec, const char *text, const char **ret,
+		  struct sat_err *err)
+{
+	const char *table = json_string_value(json_object_get(spec, "table"));
+	const char *column = json_string_value(json_object_get(spec, "column"));
+	const char *get = json_string_value(json_object_get(spec, "get"));
+	struct gathering g = { .get = -1 };
+	char name[160];
+	json_t *known;
+	int rc;
+
+	if (table == NULL || column == NULL)
+		return bad_map(err, "lookup needs table and column");
+	(void)snprintf(name, sizeof name, "%s.%s.%s", table, column,
+		       get != NULL ? get : "id");
+	known = json_object_get(m->found, name);
+	*ret = json_string_value(json_object_get(known, text));
+	if (*ret != NULL)
+		return SAT_OK;
+	rc = sat_admin_table(a, table, &g.table, err);
+	if (rc == SAT_OK)
+		rc = sat_admin_column(g.table, column, &g.by, err);
+	if (rc == SAT_OK && get != NULL && strcmp(get, "id") != 0)
+		rc = sat_admin_column(g.table, get, &g.get, err);
+	if (rc != SAT_OK)
+		return rc;
+	g.into = json_object();
+	if (g.into == NULL || json_object_set_new(m->found, name, g.into) != 0)
+		return sat_err_set(err, SAT_E_NOMEM, 0, "lookup",
+				   "out of memory");
+	rc = sat_store_rows(a->store, g.table, -1, NULL, on_gathered, &g, err);
+	if (rc != SAT_OK)
+		return rc;
+	*ret = json_string_value(json_object_get(g.into, text));
+	if (*ret == NULL)
+		return sat_err_set(err, SAT_E_NOTFOUND, 0, "lookup",
+				   "no %s has %s \"%s\"", table, column, text);
+	return SAT_OK;
+}
+
+int sat_import_id(struct sat_import_map *m, const struct sat_admin *a,
+		  const json_t *line, struct sat_id *ret, struct sat_err *err)
+{
+	const char *name = m->table->name;
+	struct sat_buf key;
+	const json_t *v;
+	size_t i;
+	int rc = SAT_OK;
+
+	if (m->match != NULL) {
+		const char *from =
+			json_string_value(json_object_get(m->match, "from"));
+		const char *text = from == NULL ? NULL : field(m, line, from);
+
+		if (text == NULL || *text == '\0')
+			return sat_err_set(err, SAT_E_INVAL, 0, "match",
+					   "there is nothing to match by");
+		return sat_admin_find(a, name,
+				      m->table->columns[m->match_column].name,
+				      text, ret, err);
+	}
+	sat_buf_init(&key, 1 << 20);
+	rc = sat_buf_append(&key, name, strlen(name));
+	json_array_foreach(m->key, i, v) {
+		const char *text = field(m, line, json_string_value(v));
+
+		if (text == NULL || *text == '\0')
+			rc = sat_err_set(err, SAT_E_INVAL, 0, "key",
+					 "the key column %s is empty",
+					 json_string_value(v));
+		/* The NUL between the parts keeps ("a","bc") and ("ab","c")
+		 * apart. */
+		if (rc == SAT_OK)
+			rc = sat_buf_append(&key, "", 1);
+		if (rc == SAT_OK)
+			rc = sat_buf_append(&key, text, strlen(text));
+		if (rc != SAT_OK)
+			break;
+	}
+	if (rc == SAT_OK)
+		*ret = sat_id_derived(sat_buf_peek(&key));
+	sat_buf_fini(&key);
+	return rc;
+}
+
+/* The fields of a rule put together, before replace and lookup. */
+static int gather(const struct sat_import_map *m, const json_t *spec,
+		  const json_t *line, struct sat_arena *arena, char **ret)
+{
+	const char *value = json_string_value(json_object_get(spec, "value"));
+	const char *from = json_string_value(json_object_get(spec, "from"));
+	const char *with = json_string_value(json_object_get(spec, "with"));
+	const json_t *join = json_object_get(spec, "join"), *v;
+	struct sat_buf text;
+	size_t i;
+	int rc = SAT_OK;
+
+	if (value != NULL || from != NULL) {
+		if (value == NULL)
+			value = field(m, line, from);
+		*ret = sat_arena_string(arena, sat_slice_str(
+						       value ? value : ""));
+		return *ret != NULL ? SAT_OK : SAT_E_NOMEM;
+	}
+	sat_buf_init(&text, 1 << 20);
+	json_array_foreach(join, i, v) {
+		const char *part = field(m, line, json_string_value(v));
+
+		if (part == NULL || *part == '\0')
+			continue;
+		if (rc == SAT_OK && with != NULL && text.len > 0)
+			rc = sat_buf_append(&text, with, strlen(with));
+		if (rc == SAT_OK)
+			rc = sat_buf_append(&text, part, strlen(part));
+	}
+	*ret = rc == SAT_OK ? sat_arena_string(arena, sat_buf_peek(&text))
+			    : NULL;
+	sat_buf_fini(&text);
+	if (rc == SAT_OK && *ret == NULL)
+		rc = SAT_E_NOMEM;
+	return rc;
+}
+
+int sat_import_text(struct sat_import_map *m, const struct sat_admin *a,
+		    const struct sat_import_rule *rule, const json_t *line,
+		    struct sat_arena *arena, struct sat_slice *ret,
+		    bool *ret_empty, struct sat_err *err)
+{
+	const json_t *find = json_object_get(rule->spec, "lookup");
+	const char *text;
+	char *gathered;
+	int rc;
+
+	rc = gather(m, rule->spec, line, arena, &gathered);
+	if (rc != SAT_OK)
+		return sat_err_set(err, rc, 0, "import", "a field is too long");
+	text = gathered;
+	if (*text == '\0') {
+		text = json_string_value(json_object_get(rule->spec, "empty"));
+		*ret_empty = text == NULL;
+		if (text == NULL)
+			return SAT_OK;
+	} else {
+		const char *other = json_string_value(json_object_get(
+			json_object_get(rule->spec, "replace"), text));
+
+		if (other != NULL)
+			text = other;
+	}
+	*ret_empty = false;
+	if (find != NULL) {
+		rc = lookup(m, a, find, text, &text, err);
+		if (rc != SAT_OK)
+			return rc;
+	}
+	*ret = sat_slice_str(text);
+	return SAT_OK;
+}
