@@ -12,7 +12,9 @@
 #include "common/row.h"
 
 /* Append the metadata of row to out. values[i] must be what sat_field_value
- * gives for column i. SAT_OK, SAT_E_NOMEM, SAT_E_LIMIT. */
+ * gives for column i: the metadata does not repeat them. SAT_OK,
+ * SAT_E_INVAL (a register shows another value), SAT_E_NOMEM, SAT_E_LIMIT. On
+ * failure out is unchanged. */
 int sat_meta_encode(const struct sat_table *t, const struct sat_row *row,
 		    const struct sat_value *values,
 		    struct sat_buf *out) SAT_MUST_CHECK;
@@ -29,8 +31,9 @@ int sat_meta_vectors(struct sat_arena *a, struct sat_slice meta,
 		     struct sat_vv *ret_vv,
 		     struct sat_vv *ret_dv) SAT_MUST_CHECK;
 
-/* Metadata for a receiver that may not read some columns (mask: bit i set
- * means column i stays): what would reveal the others is left out. */
+/* Metadata for a receiver that may not read some columns (readable[i] false):
+ * their dots, stamps and siblings are left out, the vectors stay. Appends to
+ * out. SAT_OK, SAT_E_CORRUPT, SAT_E_NOMEM, SAT_E_LIMIT. */
 int sat_meta_mask(struct sat_arena *a, const struct sat_table *t,
 		  struct sat_slice meta, const struct sat_value *values,
 		  const bool *readable, struct sat_buf *out) SAT_MUST_CHECK;

@@ -12,6 +12,10 @@
 
 #include "common/delta.h"
 
+/* Writes, elements with their dots, and deletes one field or row may hold at
+ * once. They are bounded by honest replicas anyway; this stops the others. */
+enum { SAT_FIELD_ENTRIES_MAX = 4096 };
+
 struct sat_write {
 	struct sat_dot dot;
 	uint64_t stamp;
@@ -66,13 +70,15 @@ uint32_t sat_field_shown(const struct sat_column *c, const struct sat_field *f);
 
 /* The value a person sees: of the shown write, the sum, or the JSON array of
  * the set (built in the arena; NULL value when the set is empty or the field
- * was never written). SAT_OK or SAT_E_NOMEM. */
+ * was never written). A counter is never NULL: with no sums it is 0, so that
+ * `n = n + 1` works before anyone has counted. SAT_OK or SAT_E_NOMEM. */
 int sat_field_value(struct sat_arena *a, const struct sat_column *c,
 		    const struct sat_field *f,
 		    struct sat_value *ret) SAT_MUST_CHECK;
 
-/* Deep copy. SAT_OK or SAT_E_NOMEM. */
-int sat_row_copy(struct sat_arena *a, const struct sat_row *row,
+/* Deep copy of a row of t. SAT_OK or SAT_E_NOMEM. */
+int sat_row_copy(struct sat_arena *a, const struct sat_table *t,
+		 const struct sat_row *row,
 		 struct sat_row *ret) SAT_MUST_CHECK;
 
 /* Same state, values included. */

@@ -17,7 +17,9 @@
 enum { SAT_CLOCK_STEPS_MAX = 32 };
 
 /* One recorded step of a device's wall clock: raw times at or before
- * before_ms were taken when the clock differed by delta_ms (new - old). */
+ * before_ms were taken when the clock differed by delta_ms (new - old). With
+ * several steps a raw time belongs to the first interval between two steps
+ * that holds it (a clock may jump ahead and back). */
 struct sat_clock_step {
 	int64_t before_ms;
 	int64_t delta_ms;
