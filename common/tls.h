@@ -70,9 +70,10 @@ int sat_tls_server_ctx(struct sat_slice ca_pem, struct sat_slice cert_pem,
 		       struct sat_err *err) SAT_MUST_CHECK;
 
 /* Settings and keys of a client. An enrolled device gives ca_pem, cert_pem
- * and key_pem, and pin NULL. For enrolment all three are empty and pin is
- * the SHA-256 of the public key (SPKI) of the CA that the server must show.
- * Errors as the server's. */
+ * and key_pem, and pin NULL; without cert_pem and key_pem it can only speak
+ * ENROL. For a first enrolment all three are empty and pin is the SHA-256 of
+ * the public key (SPKI) of the CA that the server must show. Errors as the
+ * server's. */
 int sat_tls_client_ctx(struct sat_slice ca_pem, struct sat_slice cert_pem,
 		       struct sat_slice key_pem,
 		       const uint8_t pin[SAT_SHA256_BYTES],
