@@ -1,0 +1,216 @@
+/* satchel-server: arguments to a command of server/cli/commands.c. */
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/cli/cli.h"
+
+static void usage(FILE *out)
+{
+	(void)fputs("satchel-server " SAT_VERSION
+		    " - the central server of Satchel\n\n"
+		    "usage: satchel-server COMMAND --dir DIR [options]\n\n",
+		    out);
+	for (size_t i = 0; i < sat_command_count; i++) {
+		(void)fprintf(out, "  %s %s\n", sat_commands[i].name,
+			      sat_commands[i].usage);
+		(void)fprintf(out, "      %s\n", sat_commands[i].help);
+	}
+	(void)fputs("\nDIR is the server's data folder. Commands work with the "
+		    "server running or stopped.\n"
+		    "Exit codes: 0 ok, 1 failed, 2 usage, 75 busy.\n",
+		    out);
+}
+
+static void command_usage(FILE *out, const struct sat_command *c)
+{
+	(void)fprintf(out, "usage: satchel-server %s --dir DIR %s\n  %s\n",
+		      c->name, c->usage, c->help);
+	for (size_t i = 0; i < c->option_count; i++) {
+		const struct sat_option *o = &c->options[i];
+
+		if (*o->help != '\0')
+			(void)fprintf(out, "  %s%s: %s\n",
+				      o->kind == SAT_OPTION_PLACE ? "" : "--",
+				      o->name, o->help);
+	}
+}
+
+/* The command the first words name; *ret_words is how many. */
+static const struct sat_command *find(int argc, char **argv, int *ret_words)
+{
+	for (size_t i = 0; i < sat_command_count; i++) {
+		const char *name = sat_commands[i].name;
+		const char *space = strchr(name, ' ');
+		size_t first = space == NULL ? strlen(name)
+					     : (size_t)(space - name);
+
+		if (strlen(argv[1]) != first ||
+		    memcmp(argv[1], name, first) != 0)
+			continue;
+		if (space != NULL &&
+		    (argc < 3 || strcmp(argv[2], space + 1) != 0))
+			continue;
+		*ret_words = space == NULL ? 1 : 2;
+		return &sat_commands[i];
+	}
+	return NULL;
+}
+
+static const struct sat_option *option_named(const struct sat_command *c,
+					     const char *name, size_t len)
+{
+	for (size_t i = 0; i < c->option_count; i++)
+		if (c->options[i].kind != SAT_OPTION_PLACE &&
+		    strlen(c->options[i].name) == len &&
+		    memcmp(c->options[i].name, name, len) == 0)
+			return &c->options[i];
+	return NULL;
+}
+
+/* Store one value; false when it does not fit the option. */
+static bool take_value(struct sat_call *call, const struct sat_option *o,
+		       const char *value)
+{
+	json_t *many;
+	char *end;
+	long long n;
+
+	switch (o->kind) {
+	case SAT_OPTION_NUMBER:
+		errno = 0;
+		n = strtoll(value, &end, 10);
+		if (errno != 0 || end == value || *end != '\0')
+			return false;
+		return json_object_set_new(call->args, o->name,
+					   json_integer(n)) == 0;
+	case SAT_OPTION_MANY:
+		many = json_object_get(call->args, o->name);
+		if (many == NULL) {
+			many = json_array();
+			(void)json_object_set_new(call->args, o->name, many);
+		}
+		return json_array_append_new(many, json_string(value)) == 0;
+	default:
+		/* json_string refuses what is not UTF-8. */
+		return json_object_set_new(call->args, o->name,
+					   json_string(value)) == 0;
+	}
+}
+
+static bool take_place(struct sat_call *call, const char *word)
+{
+	const struct sat_command *c = call->command;
+
+	for (size_t i = 0; i < c->option_count; i++)
+		if (c->options[i].kind == SAT_OPTION_PLACE &&
+		    json_object_get(call->args, c->options[i].name) == NULL)
+			return take_value(call, &c->options[i], word);
+	return false;
+}
+
+/* One argument, which may use up the next one too; returns how many were
+ * used, 0 when it is wrong. */
+static int take_argument(struct sat_call *call, int left, char **argv)
+{
+	const char *word = argv[0], *eq, *value;
+	const struct sat_option *o;
+	size_t len;
+
+	if (strncmp(word, "--", 2) != 0)
+		return take_place(call, word) ? 1 : 0;
+	word += 2;
+	if (strcmp(word, "json") == 0) {
+		call->json = true;
+		return 1;
+	}
+	eq = strchr(word, '=');
+	len = eq == NULL ? strlen(word) : (size_t)(eq - word);
+	o = option_named(call->command, word, len);
+	if (o != NULL && o->kind == SAT_OPTION_FLAG)
+		return eq == NULL && json_object_set_new(call->args, o->name,
+							 json_true()) == 0;
+	value = eq != NULL ? eq + 1 : left > 1 ? argv[1] : NULL;
+	if (value == NULL)
+		return 0;
+	if (len == 3 && memcmp(word, "dir", 3) == 0)
+		call->dir = value;
+	else if (o == NULL || !take_value(call, o, value))
+		return 0;
+	return eq != NULL ? 1 : 2;
+}
+
+static bool complete(const struct sat_call *call)
+{
+	const struct sat_command *c = call->command;
+
+	if (call->dir == NULL && c->run != sat_cli_config) {
+		(void)fprintf(stderr, "satchel-server: --dir DIR is needed\n");
+		return false;
+	}
+	for (size_t i = 0; i < c->option_count; i++)
+		if (c->options[i].required &&
+		    json_object_get(call->args, c->options[i].name) == NULL) {
+			(void)fprintf(stderr,
+				      "satchel-server %s: %s%s is needed\n",
+				      c->name,
+				      c->options[i].kind == SAT_OPTION_PLACE
+					      ? ""
+					      : "--",
+				      c->options[i].name);
+			return false;
+		}
+	return true;
+}
+
+int main(int argc, char **argv)
+{
+	struct sat_call call = { .json = false };
+	int words = 0, used, code;
+
+	(void)signal(SIGPIPE, SIG_IGN);
+	if (argc >= 2 && strcmp(argv[1], "--version") == 0) {
+		(void)puts("satchel-server " SAT_VERSION);
+		return SAT_EXIT_OK;
+	}
+	if (argc < 2 || strcmp(argv[1], "--help") == 0 ||
+	    strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
+		usage(argc < 2 ? stderr : stdout);
+		return argc < 2 ? SAT_EXIT_USAGE : SAT_EXIT_OK;
+	}
+	call.command = find(argc, argv, &words);
+	if (call.command == NULL) {
+		(void)fprintf(stderr,
+			      "satchel-server: there is no command \"%s\"; "
+			      "see satchel-server --help\n",
+			      argv[1]);
+		return SAT_EXIT_USAGE;
+	}
+	call.args = json_object();
+	for (int i = 1 + words; i < argc; i += used) {
+		if (strcmp(argv[i], "--help") == 0) {
+			command_usage(stdout, call.command);
+			json_decref(call.args);
+			return SAT_EXIT_OK;
+		}
+		used = take_argument(&call, argc - i, argv + i);
+		if (used == 0) {
+			(void)fprintf(stderr,
+				      "satchel-server %s: \"%s\" is not "
+				      "understood here\n",
+				      call.command->name, argv[i]);
+			command_usage(stderr, call.command);
+			json_decref(call.args);
+			return SAT_EXIT_USAGE;
+		}
+	}
+	if (complete(&call)) {
+		code = call.command->run(&call);
+	} else {
+		command_usage(stderr, call.command);
+		code = SAT_EXIT_USAGE;
+	}
+	json_decref(call.args);
+	return code;
+}
