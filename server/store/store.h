@@ -84,28 +84,56 @@ typedef int (*sat_text_cb)(void *arg, int columns, const char *const *names,
 
 struct sat_store;
 
-/* Open DIR/satchel.db. create: make it. SAT_E_NOTFOUND (wrong folder),
- * SAT_E_EXISTS, SAT_E_NEWER (a later version's file, left unchanged),
- * SAT_E_CORRUPT, SAT_E_IO. The catalogue is read from the store. */
+/* Open the database file, or satchel.db in the folder that path names.
+ * create: make it (writer only). SAT_E_NOTFOUND (wrong folder), SAT_E_EXISTS,
+ * SAT_E_NEWER (a later version's file, left unchanged), SAT_E_CORRUPT,
+ * SAT_E_IO. The catalogue is read from the store; NULL in a new one. */
 int sat_store_open_sqlite(const char *path, bool writer, bool create,
 			  struct sat_store **ret,
 			  struct sat_err *err) SAT_MUST_CHECK;
 void sat_store_close(struct sat_store *s);
 
-/* -- transactions (writer) and snapshots (reader) -- */
+/* -- transactions (writer) and snapshots (reader) --
+ * Every function that writes needs begin first, else SAT_E_INVAL. When one
+ * returns SAT_E_FULL, SAT_E_IO, SAT_E_NOMEM or SAT_E_CORRUPT, or commit or
+ * release fails in any way, the whole transaction is rolled back and over:
+ * what follows gets SAT_E_INVAL until the next begin. A commit that failed
+ * with SAT_E_IO is in doubt. Other failures leave the transaction open. */
 int sat_store_begin(struct sat_store *s, struct sat_err *err) SAT_MUST_CHECK;
 int sat_store_commit(struct sat_store *s, struct sat_err *err) SAT_MUST_CHECK;
 void sat_store_rollback(struct sat_store *s);
-int sat_store_savepoint(struct sat_store *s, struct sat_err *err) SAT_MUST_CHECK;
+/* Nest up to three deep. undo takes back everything since the last open
+ * savepoint and ends it, as release keeps it and ends it. */
+int sat_store_savepoint(struct sat_store *s,
+			struct sat_err *err) SAT_MUST_CHECK;
 int sat_store_release(struct sat_store *s, struct sat_err *err) SAT_MUST_CHECK;
 int sat_store_undo(struct sat_store *s, struct sat_err *err) SAT_MUST_CHECK;
 int sat_store_snapshot_begin(struct sat_store *s,
 			     struct sat_err *err) SAT_MUST_CHECK;
 void sat_store_snapshot_end(struct sat_store *s);
 
-/* -- catalogue and small settings (key -> blob) -- */
+/* Head of the feed: the value last given to seq_put, 0 at first; inside a
+ * snapshot that of the snapshot. The committer puts it once per group. */
+int sat_store_head(struct sat_store *s, uint64_t *ret,
+		   struct sat_err *err) SAT_MUST_CHECK;
+int sat_store_seq_put(struct sat_store *s, uint64_t seq,
+		      struct sat_err *err) SAT_MUST_CHECK;
+
+/* Writer, between transactions: move the WAL into the file when it is long;
+ * force: whatever its length. Waits at most 50 ms for readers; what they
+ * hold back is left for next time. *ret_pages: pages (4 KiB) still in the
+ * WAL, a metric. */
+int sat_store_upkeep(struct sat_store *s, bool force, int *ret_pages,
+		     struct sat_err *err) SAT_MUST_CHECK;
+
+/* -- catalogue and small settings (key -> blob; keys starting with '_' are
+ * the store's own) -- */
+/* Valid, with its tables, until the store is closed, even when a newer one
+ * has taken its place. */
 const struct sat_catalogue *sat_store_catalogue(const struct sat_store *s);
-/* Writer: create or alter typed tables for it and keep the canonical JSON. */
+/* Writer: create or alter typed tables for it and keep the canonical JSON.
+ * The stored one again: no change. SAT_E_INVAL: not a catalogue, or not one
+ * that may follow the stored one. Added columns read NULL (counters 0). */
 int sat_store_catalogue_put(struct sat_store *s, struct sat_slice json,
 			    struct sat_err *err) SAT_MUST_CHECK;
 /* Reader: notice a catalogue changed by the writer. */
@@ -131,29 +159,38 @@ int sat_store_row_at(struct sat_store *s, const struct sat_table *t,
 		     uint64_t seq, struct sat_arena *a,
 		     struct sat_stored_row *ret,
 		     struct sat_err *err) SAT_MUST_CHECK;
-/* old_seq: `_seq` of the stored row it replaces, 0 to insert. */
+/* old_seq: `_seq` of the stored row it replaces, 0 to insert. places sorted
+ * by scope. SAT_E_EXISTS: the id (or _seq) is taken; SAT_E_NOTFOUND: no row
+ * of that id at old_seq; SAT_E_INVAL: t is not of the current catalogue. */
 int sat_store_row_put(struct sat_store *s, const struct sat_table *t,
 		      uint64_t old_seq, const struct sat_stored_row *row,
 		      struct sat_err *err) SAT_MUST_CHECK;
 /* Every row whose column (index) equals value, in seq order; column -1: all.
- * Deleted rows included. */
+ * Deleted rows included. The row lives during the call only. cb may use the
+ * store, and may change the row it is given: rows moved to a _seq above all
+ * others are not met again. Indexed: move_with and the columns of scope
+ * sources `via` and row; other columns are a scan of the table. */
 int sat_store_rows(struct sat_store *s, const struct sat_table *t, int column,
 		   const struct sat_value *value, sat_row_cb cb, void *arg,
 		   struct sat_err *err) SAT_MUST_CHECK;
 
 /* -- feed -- */
+/* id is kept for evictions only. SAT_E_EXISTS: (scope, seq) is taken. */
 int sat_store_feed_put(struct sat_store *s, uint32_t scope, uint64_t seq,
 		       const struct sat_table *t, uint64_t row_seq,
 		       const struct sat_id *id, bool evict,
 		       struct sat_err *err) SAT_MUST_CHECK;
+/* SAT_E_NOTFOUND when there is no such entry. */
 int sat_store_feed_remove(struct sat_store *s, uint32_t scope, uint64_t seq,
 			  struct sat_err *err) SAT_MUST_CHECK;
-/* Entries of a scope with after < seq <= upto, in order. */
+/* Entries of a scope with after < seq <= upto, in order. id is NULL unless
+ * evict; row_seq leads to the row (sat_store_row_at) unless evict. */
 int sat_store_feed_scan(struct sat_store *s, uint32_t scope, uint64_t after,
 			uint64_t upto, sat_feed_cb cb, void *arg,
 			struct sat_err *err) SAT_MUST_CHECK;
 
-/* -- digests: one sum and count per (scope, role) -- */
+/* -- digests: one sum and count per (scope, role); kept in memory until the
+ * commit, so many small additions cost little -- */
 int sat_store_digest_add(struct sat_store *s, uint32_t scope,
 			 enum sat_role role, struct sat_hash plus,
 			 struct sat_hash minus, int64_t rows,
@@ -173,10 +210,15 @@ int sat_store_changeset_get(struct sat_store *s, struct sat_dot dot,
 int sat_store_verdict_put(struct sat_store *s, struct sat_dot dot,
 			  struct sat_slice bytes,
 			  struct sat_err *err) SAT_MUST_CHECK;
+/* After `after`, in order of seq. */
 int sat_store_verdicts(struct sat_store *s, uint32_t replica, uint64_t after,
 		       sat_verdict_cb cb, void *arg,
 		       struct sat_err *err) SAT_MUST_CHECK;
-/* Rejected changesets: kept for `depends on` and for administrators. */
+/* Forget those up to and including seq `upto`: the device has stored them. */
+int sat_store_verdicts_drop(struct sat_store *s, uint32_t replica,
+			    uint64_t upto, struct sat_err *err) SAT_MUST_CHECK;
+/* SAT_E_NOTFOUND when that replica has no rejected changeset with the row.
+ * Rejected changesets: kept for `depends on` and for administrators. */
 int sat_store_rejected_row(struct sat_store *s, uint32_t replica,
 			   const struct sat_table *t, const struct sat_id *id,
 			   struct sat_dot *ret_dot,
@@ -186,12 +228,15 @@ int sat_store_rejected_put(struct sat_store *s, struct sat_dot dot,
 			   struct sat_err *err) SAT_MUST_CHECK;
 
 /* -- people, devices, invitations, scopes, audit -- */
+/* SAT_E_NOTFOUND; a deleted user is found and not active. */
 int sat_store_user_get(struct sat_store *s, const struct sat_id *id,
 		       struct sat_user *ret,
 		       struct sat_err *err) SAT_MUST_CHECK;
+/* Deleted users are not found. */
 int sat_store_user_login(struct sat_store *s, const char *login,
 			 struct sat_user *ret,
 			 struct sat_err *err) SAT_MUST_CHECK;
+/* g->no == 0: a new one, numbers are never reused; else it is replaced. */
 int sat_store_grant_put(struct sat_store *s, struct sat_grant *g,
 			struct sat_err *err) SAT_MUST_CHECK;
 int sat_store_grant_remove(struct sat_store *s, uint32_t no,
@@ -200,6 +245,7 @@ int sat_store_grant_remove(struct sat_store *s, uint32_t no,
 int sat_store_grants(struct sat_store *s, const struct sat_id *user,
 		     struct sat_arena *a, struct sat_grant **ret,
 		     uint32_t *ret_count, struct sat_err *err) SAT_MUST_CHECK;
+/* By replica; replaces the whole row. */
 int sat_store_device_put(struct sat_store *s, const struct sat_device *d,
 			 struct sat_err *err) SAT_MUST_CHECK;
 int sat_store_device_get(struct sat_store *s, uint32_t replica,
@@ -213,7 +259,8 @@ int sat_store_invite_put(struct sat_store *s, const struct sat_invite *i,
 int sat_store_invite_get(struct sat_store *s, const uint8_t token_hash[32],
 			 struct sat_invite *ret,
 			 struct sat_err *err) SAT_MUST_CHECK;
-/* The scope number of a territory row; made on first use by the writer. */
+/* The scope number of a territory row, from 1; with create made on first use
+ * by the writer, else SAT_E_NOTFOUND. */
 int sat_store_scope_of(struct sat_store *s, const struct sat_id *territory,
 		       bool create, uint32_t *ret,
 		       struct sat_err *err) SAT_MUST_CHECK;
@@ -222,7 +269,8 @@ int sat_store_audit(struct sat_store *s, int64_t now_ms, const char *who,
 		    struct sat_err *err) SAT_MUST_CHECK;
 
 /* A read-only SQL query for reports and exports: text of the store's own
- * dialect, which only server/store/ contains. cb once per result row. */
+ * dialect, which only server/store/ contains. cb once per result row; names
+ * are the column headings. SAT_E_INVAL when it would write. */
 int sat_store_query(struct sat_store *s, const char *sql,
 		    const struct sat_value *args, uint32_t arg_count,
 		    sat_text_cb cb, void *arg,

@@ -16,7 +16,7 @@ set(rules
 )
 # only(INCLUDE-REGEX ALLOWED-FILES-REGEX): a library header is seen only there.
 set(only
-	"^sqlite3\\.h$::^(common/db\\.[ch]|client/replica/|server/store/)"
+	"^sqlite3\\.h$::^(common/db[a-z_]*\\.[ch]|client/replica/|server/store/)"
 	"^msgpack(\\.h|/.*)$::^proto/"
 	"^openssl/::^common/(tls|pki)[a-z_]*\\.[ch]$"
 	"^uv\\.h$::^(proto/link|server/|client/)"
