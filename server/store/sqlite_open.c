@@ -198,8 +198,9 @@ int sat_store_commit(struct sat_store *s, struct sat_err *err)
 	s->writing = false;
 	/* The caller's upkeep does this in quiet moments; this is the net
 	 * below it. What fails here is tried again, nothing is lost. */
-	if (s->wal_pages > WAL_NET_PAGES)
-		(void)sat_db_checkpoint(&s->db, false, 0, &left, &ignored);
+	if (s->wal_pages > WAL_NET_PAGES &&
+	    sat_db_checkpoint(&s->db, false, 0, &left, &ignored) == SAT_OK)
+		s->wal_pages = left;
 	return SAT_OK;
 }
 
