@@ -1,3 +1,4 @@
+#define _GNU_SOURCE /* O_PATH */
 #include "server/admin/gate.h"
 
 #include <errno.h>
@@ -295,7 +296,7 @@ bool sat_gate_is_live(const struct sat_gate *g)
 static int call_here(struct sat_gate *g, const json_t *request,
 		     json_t **ret_answer, struct sat_err *err)
 {
-	const struct sat_op *op = sat_op_find(request, err);
+	const struct sat_admin_op *op = sat_op_find(request, err);
 	struct sat_admin a = {
 		.engine = g->engine,
 		.store = g->store,

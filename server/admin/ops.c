@@ -6,7 +6,7 @@
 #include "server/admin/ops_import.h"
 #include "server/admin/ops_people.h"
 
-static const struct sat_op ops[] = {
+static const struct sat_admin_op ops[] = {
 	{ "territory add", true, sat_op_territory_add },
 	{ "territory list", false, sat_op_territory_list },
 	{ "territory move", true, sat_op_territory_move },
@@ -31,7 +31,7 @@ static const struct sat_op ops[] = {
 	{ "catalogue apply", true, sat_op_catalogue_apply },
 };
 
-const struct sat_op *sat_op_find(const json_t *request, struct sat_err *err)
+const struct sat_admin_op *sat_op_find(const json_t *request, struct sat_err *err)
 {
 	const char *name = json_string_value(json_object_get(request, "op"));
 
@@ -55,7 +55,7 @@ json_t *sat_op_failure(const struct sat_err *err)
 	return json_pack("{s:i, s:s}", "rc", err->rc, "error", err->msg);
 }
 
-json_t *sat_op_run(struct sat_admin *a, const struct sat_op *op,
+json_t *sat_op_run(struct sat_admin *a, const struct sat_admin_op *op,
 		   const json_t *request, int *ret_rc)
 {
 	const json_t *args = json_object_get(request, "args");

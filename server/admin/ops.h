@@ -30,7 +30,7 @@ struct sat_admin {
 typedef int (*sat_op_fn)(struct sat_admin *a, const json_t *args, json_t *ret,
 			 struct sat_err *err);
 
-struct sat_op {
+struct sat_admin_op {
 	const char *name; /* "user add" */
 	bool writes;
 	sat_op_fn run;
@@ -38,11 +38,11 @@ struct sat_op {
 
 /* The operation a request names; NULL with *err filled when it is malformed
  * or unknown. */
-const struct sat_op *sat_op_find(const json_t *request, struct sat_err *err);
+const struct sat_admin_op *sat_op_find(const json_t *request, struct sat_err *err);
 
 /* Run it. The answer is a new reference, NULL when out of memory; *ret_rc is
  * the operation's result: a group in which it failed must be abandoned. */
-json_t *sat_op_run(struct sat_admin *a, const struct sat_op *op,
+json_t *sat_op_run(struct sat_admin *a, const struct sat_admin_op *op,
 		   const json_t *request, int *ret_rc);
 
 /* The answer that reports a failure; NULL when out of memory. */

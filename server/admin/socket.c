@@ -36,7 +36,7 @@ struct sat_admin_socket {
 
 struct job {
 	struct conn *c;
-	const struct sat_op *op;
+	const struct sat_admin_op *op;
 	json_t *request, *answer;
 	struct sat_admin admin;
 };
@@ -258,7 +258,7 @@ static void start(struct conn *c, json_t *request)
 	struct sat_admin_socket *s = c->s;
 	const char *name = json_string_value(json_object_get(request, "op"));
 	struct sat_err err;
-	const struct sat_op *op;
+	const struct sat_admin_op *op;
 	struct job *j;
 	int rc;
 

@@ -1,0 +1,246 @@
+/* history: a row's story, told from the changesets themselves. A row's
+ * version vector names the last write of each replica; each write's context
+ * names the ones before it. Following them back visits every changeset that
+ * ever touched the row, without an index. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "proto/changeset.h"
+#include "server/admin/ops_data.h"
+#include "server/admin/rows.h"
+
+enum { WRITES_MAX = 10000 };
+
+struct walk {
+	struct sat_admin *a;
+	const struct sat_table *table;
+	struct sat_id id;
+	struct sat_dot *dots; /* all that were found; [0, done) are told */
+	uint32_t count, done;
+	json_t *rows;
+};
+
+static int add_dot(struct walk *w, struct sat_dot dot, struct sat_err *err)
+{
+	for (uint32_t i = 0; i < w->count; i++)
+		if (sat_dot_compare(w->dots[i], dot) == 0)
+			return SAT_OK;
+	if (w->count == WRITES_MAX)
+		return sat_err_set(err, SAT_E_LIMIT, 0, "history",
+				   "the row has more than %d writes",
+				   WRITES_MAX);
+	w->dots[w->count++] = dot;
+	return SAT_OK;
+}
+
+static int add_vector(struct walk *w, struct sat_vv v, struct sat_err *err)
+{
+	int rc = SAT_OK;
+
+	for (uint32_t i = 0; rc == SAT_OK && i < v.count; i++)
+		rc = add_dot(w, v.dots[i], err);
+	return rc;
+}
+
+/* Login of a replica's user, and the device's name. */
+static void name_author(const struct walk *w, uint32_t replica,
+			struct sat_user *user, struct sat_device *device)
+{
+	struct sat_err none;
+
+	*user = (struct sat_user){ .login = "server" };
+	*device = (struct sat_device){ .name = "server" };
+	if (sat_store_device_get(w->a->store, replica, device, &none) == SAT_OK)
+		(void)sat_store_user_get(w->a->store, &device->user, user,
+					 &none);
+}
+
+static json_t *set_change_json(const struct sat_change *c)
+{
+	json_t *j = json_pack("{s:[], s:[]}", "add", "remove");
+
+	for (uint32_t i = 0; i < c->add_count; i++)
+		(void)json_array_append_new(
+			json_object_get(j, "add"),
+			json_stringn((const char *)c->adds[i].ptr,
+				     c->adds[i].len));
+	for (uint32_t i = 0; i < c->remove_count; i++)
+		(void)json_array_append_new(
+			json_object_get(j, "remove"),
+			json_stringn((const char *)c->removes[i].ptr,
+				     c->removes[i].len));
+	return j;
+}
+
+/* One line per changed field; one for a delete. */
+static int tell_delta(struct walk *w, struct sat_dot dot,
+		      const struct sat_delta *d, struct sat_err *err)
+{
+	static const char *const names[] = { "insert", "update", "delete" };
+	struct sat_device device;
+	struct sat_user user;
+	char at[25], dot_text[48];
+	int rc = 0;
+
+	name_author(w, dot.replica, &user, &device);
+	(void)snprintf(dot_text, sizeof dot_text, "%lu:%llu",
+		       (unsigned long)dot.replica,
+		       (unsigned long long)dot.seq);
+	if (d->change_count == 0) {
+		sat_time_format(d->at_ms, at);
+		rc = json_array_append_new(
+			w->rows, json_pack("[s, s, s, s, s, n, n, n]", at,
+					   user.login, device.name, dot_text,
+					   names[d->op]));
+	}
+	for (uint32_t i = 0; rc == 0 && i < d->change_count; i++) {
+		const struct sat_change *c = &d->changes[i];
+		const struct sat_column *col = &w->table->columns[c->column];
+
+		sat_time_format(c->at_ms, at);
+		rc = json_array_append_new(
+			w->rows,
+			json_pack("[s, s, s, s, s, s, o, o]", at, user.login,
+				  device.name, dot_text, names[d->op],
+				  col->name,
+				  col->type == SAT_TYPE_SET
+					  ? set_change_json(c)
+					  : sat_value_json(col, &c->value),
+				  sat_value_json(col, &c->before)));
+	}
+	return rc == 0 ? SAT_OK
+		       : sat_err_set(err, SAT_E_NOMEM, 0, "history",
+				     "out of memory");
+}
+
+/* Tell one changeset's part in the story and find the writes before it. A
+ * changeset that is not kept any more (or never was: derived rows) ends that
+ * branch. */
+static int tell(struct walk *w, struct sat_dot dot, struct sat_err *err)
+{
+	const struct sat_catalogue *c = sat_store_catalogue(w->a->store);
+	struct sat_changeset cs;
+	struct sat_arena arena;
+	struct sat_buf bytes;
+	uint8_t hash[16];
+	int rc;
+
+	sat_arena_init(&arena, (size_t)1 << 30);
+	sat_buf_init(&bytes, SAT_CHANGESET_BYTES_MAX);
+	rc = sat_store_changeset_get(w->a->store, dot, &bytes, hash, err);
+	if (rc == SAT_OK)
+		rc = sat_changeset_decode(c, sat_buf_peek(&bytes), &arena, &cs,
+					  NULL, err);
+	for (uint32_t i = 0; rc == SAT_OK && i < cs.delta_count; i++) {
+		const struct sat_delta *d = &cs.deltas[i];
+
+		if (d->table != w->table ||
+		    memcmp(d->id.b, w->id.b, sizeof w->id.b) != 0)
+			continue;
+		rc = tell_delta(w, dot, d, err);
+		if (rc == SAT_OK)
+			rc = add_vector(w, d->context, err);
+	}
+	sat_buf_fini(&bytes);
+	sat_arena_fini(&arena);
+	return rc == SAT_E_NOTFOUND ? SAT_OK : rc;
+}
+
+static int newest_first(const void *x, const void *y)
+{
+	const json_t *a = *(json_t *const *)x, *b = *(json_t *const *)y;
+
+	return strcmp(json_string_value(json_array_get(b, 0)),
+		      json_string_value(json_array_get(a, 0)));
+}
+
+static int sort_rows(struct walk *w, struct sat_err *err)
+{
+	size_t n = json_array_size(w->rows);
+	json_t **all = calloc(n + 1, sizeof(json_t *));
+	json_t *sorted = json_array();
+
+	if (all == NULL || sorted == NULL) {
+		free(all);
+		json_decref(sorted);
+		return sat_err_set(err, SAT_E_NOMEM, 0, "history",
+				   "out of memory");
+	}
+	for (size_t i = 0; i < n; i++)
+		all[i] = json_array_get(w->rows, i);
+	qsort(all, n, sizeof(json_t *), newest_first);
+	for (size_t i = 0; i < n; i++)
+		(void)json_array_append(sorted, all[i]);
+	free(all);
+	json_decref(w->rows);
+	w->rows = sorted;
+	return SAT_OK;
+}
+
+/* Where the story starts: the row's vector as it is now. */
+static int begin(struct walk *w, struct sat_err *err)
+{
+	struct sat_stored_row row;
+	struct sat_arena arena;
+	struct sat_vv vv, dv;
+	int rc;
+
+	sat_arena_init(&arena, 64 << 20);
+	rc = sat_store_row_get(w->a->store, w->table, &w->id, &arena, &row,
+			       err);
+	if (rc == SAT_OK && row.seq == 0)
+		rc = sat_err_set(err, SAT_E_NOTFOUND, 0, "history",
+				 "table %s has no such row", w->table->name);
+	if (rc == SAT_OK) {
+		rc = sat_meta_vectors(&arena, row.meta, &vv, &dv);
+		if (rc != SAT_OK)
+			(void)sat_err_set(err, rc, 0, "history",
+					  "the row's metadata is damaged; run "
+					  "verify");
+	}
+	if (rc == SAT_OK)
+		rc = add_vector(w, vv, err);
+	sat_arena_fini(&arena);
+	return rc;
+}
+
+int sat_op_history(struct sat_admin *a, const json_t *args, json_t *ret,
+		   struct sat_err *err)
+{
+	struct walk w = { .a = a };
+	const char *table, *id;
+	int rc;
+
+	rc = sat_arg_text(args, "table", &table, err);
+	if (rc == SAT_OK)
+		rc = sat_arg_text(args, "id", &id, err);
+	if (rc == SAT_OK)
+		rc = sat_admin_table(a, table, &w.table, err);
+	if (rc == SAT_OK && !sat_id_parse(sat_slice_str(id), &w.id))
+		rc = sat_err_set(err, SAT_E_INVAL, 0, "history",
+				 "\"%s\" is not an id (a UUID)", id);
+	if (rc != SAT_OK)
+		return rc;
+	w.dots = calloc(WRITES_MAX, sizeof *w.dots);
+	w.rows = json_array();
+	if (w.dots == NULL || w.rows == NULL)
+		rc = sat_err_set(err, SAT_E_NOMEM, 0, "history",
+				 "out of memory");
+	if (rc == SAT_OK)
+		rc = begin(&w, err);
+	while (rc == SAT_OK && w.done < w.count)
+		rc = tell(&w, w.dots[w.done++], err);
+	if (rc == SAT_OK)
+		rc = sort_rows(&w, err);
+	if (rc == SAT_OK &&
+	    (json_object_set_new(ret, "columns",
+				 json_pack("[s, s, s, s, s, s, s, s]", "time",
+					   "who", "device", "write", "what",
+					   "field", "value", "before")) != 0 ||
+	     json_object_set(ret, "rows", w.rows) != 0))
+		rc = sat_err_set(err, SAT_E_NOMEM, 0, "history",
+				 "out of memory");
+	json_decref(w.rows);
+	free(w.dots);
+	return rc;
+}

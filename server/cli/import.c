@@ -1,0 +1,232 @@
+/* import: CSV lines to the `import` operation in batches; refused lines to a
+ * reject file that can be corrected and imported again. */
+#include <csv.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "common/file.h"
+#include "common/text.h"
+#include "server/cli/cli.h"
+
+enum { BATCH_LINES = 500 };
+
+struct import {
+	struct sat_call *call;
+	struct sat_gate *gate;
+	struct csv_parser csv;
+	json_t *map;
+	json_t *header; /* NULL until the first line was read */
+	json_t *line;   /* the fields so far */
+	json_t *lines;  /* the batch: [[line number, field ...], ...] */
+	json_int_t number; /* of the line being read, the header is 1 */
+	FILE *reject;
+	const char *reject_path;
+	char default_path[4096];
+	json_int_t imported, unchanged, rejected;
+	int rc;
+	struct sat_err err;
+};
+
+static void write_fields(FILE *out, const json_t *fields, size_t from)
+{
+	for (size_t i = from; i < json_array_size(fields); i++) {
+		const json_t *v = json_array_get(fields, i);
+
+		(void)csv_fwrite(out, json_string_value(v),
+				 json_string_length(v));
+		(void)fputc(i + 1 < json_array_size(fields) ? ',' : '\n', out);
+	}
+}
+
+/* One refused line: its number, the reason, and the line as it was. */
+static void put_reject(struct import *m, const json_t *line, const char *reason)
+{
+	m->rejected++;
+	if (m->reject == NULL) {
+		m->reject = fopen(m->reject_path, "w");
+		if (m->reject == NULL) {
+			m->rc = sat_err_set(&m->err, SAT_E_IO, 0, "import",
+					    "%s cannot be written",
+					    m->reject_path);
+			return;
+		}
+		(void)fputs("line,reason,", m->reject);
+		write_fields(m->reject, m->header, 0);
+	}
+	(void)fprintf(m->reject, "%lld,",
+		      (long long)json_integer_value(json_array_get(line, 0)));
+	(void)csv_fwrite(m->reject, reason, strlen(reason));
+	(void)fputc(',', m->reject);
+	write_fields(m->reject, line, 1);
+}
+
+static const json_t *line_numbered(const json_t *lines, json_int_t number)
+{
+	const json_t *line;
+	size_t i;
+
+	json_array_foreach(lines, i, line)
+		if (json_integer_value(json_array_get(line, 0)) == number)
+			return line;
+	return NULL;
+}
+
+static void send_batch(struct import *m)
+{
+	json_t *args, *result = NULL;
+	const json_t *r;
+	size_t i;
+
+	if (m->rc != SAT_OK || json_array_size(m->lines) == 0)
+		return;
+	args = json_pack("{s:O, s:O, s:O}", "map", m->map, "header", m->header,
+			 "lines", m->lines);
+	m->rc = sat_gate_call(m->gate, "import", args, &result, &m->err);
+	if (m->rc != SAT_OK)
+		return;
+	m->imported += json_integer_value(json_object_get(result, "imported"));
+	m->unchanged +=
+		json_integer_value(json_object_get(result, "unchanged"));
+	json_array_foreach(json_object_get(result, "rejects"), i, r) {
+		const json_t *line = line_numbered(
+			m->lines, json_integer_value(json_array_get(r, 0)));
+
+		if (line != NULL)
+			put_reject(m, line,
+				   json_string_value(json_array_get(r, 1)));
+	}
+	json_decref(result);
+	(void)json_array_clear(m->lines);
+}
+
+static void on_field(void *text, size_t len, void *arg)
+{
+	struct import *m = arg;
+	const char *s = text == NULL ? "" : text;
+	json_t *v;
+
+	/* A byte order mark belongs to no column's name. */
+	if (m->header == NULL && json_array_size(m->line) == 1 && len >= 3 &&
+	    memcmp(s, "\xef\xbb\xbf", 3) == 0) {
+		s += 3;
+		len -= 3;
+	}
+	v = json_stringn(s, len);
+	if (v == NULL) /* not UTF-8: keep the line, it will be refused */
+		v = json_string("\xef\xbf\xbd");
+	(void)json_array_append_new(m->line, v);
+}
+
+static void on_line(int end, void *arg)
+{
+	struct import *m = arg;
+
+	(void)end;
+	m->number++;
+	if (m->header == NULL) {
+		m->header = m->line;
+		(void)json_array_remove(m->header, 0);
+	} else if (json_array_size(m->line) == 2 &&
+		   json_string_length(json_array_get(m->line, 1)) == 0) {
+		json_decref(m->line); /* an empty line */
+	} else {
+		(void)json_array_append_new(m->lines, m->line);
+	}
+	m->line = json_pack("[I]", m->number + 1);
+	if (json_array_size(m->lines) >= BATCH_LINES)
+		send_batch(m);
+}
+
+static void read_all(struct import *m, const char *path)
+{
+	FILE *in = fopen(path, "rb");
+	struct sat_progress bar;
+	struct stat st;
+	char block[65536];
+	size_t n, done = 0;
+
+	if (in == NULL || fstat(fileno(in), &st) != 0) {
+		m->rc = sat_err_set(&m->err, SAT_E_NOTFOUND, 0, "import",
+				    "%s cannot be read", path);
+		if (in != NULL)
+			(void)fclose(in);
+		return;
+	}
+	sat_progress_begin(&bar, path, (size_t)st.st_size);
+	while (m->rc == SAT_OK && (n = fread(block, 1, sizeof block, in)) > 0) {
+		if (csv_parse(&m->csv, block, n, on_field, on_line, m) != n)
+			m->rc = sat_err_set(
+				&m->err, SAT_E_INVAL, 0, "import",
+				"%s: after line %lld: %s", path,
+				(long long)m->number,
+				csv_strerror(csv_error(&m->csv)));
+		done += n;
+		sat_progress_at(&bar, done);
+	}
+	if (m->rc == SAT_OK && ferror(in))
+		m->rc = sat_err_set(&m->err, SAT_E_IO, 0, "import",
+				    "%s cannot be read to its end", path);
+	if (m->rc == SAT_OK &&
+	    csv_fini(&m->csv, on_field, on_line, m) != 0)
+		m->rc = sat_err_set(&m->err, SAT_E_INVAL, 0, "import",
+				    "%s: the last line has an open quote", path);
+	send_batch(m);
+	sat_progress_end(&bar);
+	(void)fclose(in);
+}
+
+static int load_map(struct import *m, const char *path)
+{
+	json_error_t why;
+
+	m->map = json_load_file(path, JSON_REJECT_DUPLICATES, &why);
+	if (m->map != NULL)
+		return SAT_OK;
+	return sat_err_set(&m->err, SAT_E_INVAL, 0, "import", "%s:%d: %s", path,
+			   why.line, why.text);
+}
+
+int sat_cli_import(struct sat_call *call)
+{
+	const json_t *args = call->args;
+	const char *file = json_string_value(json_object_get(args, "file"));
+	struct import m = { .call = call };
+
+	m.reject_path = json_string_value(json_object_get(args, "reject"));
+	if (m.reject_path == NULL) {
+		(void)snprintf(m.default_path, sizeof m.default_path,
+			       "%s.reject.csv", file);
+		m.reject_path = m.default_path;
+	}
+	m.line = json_pack("[I]", (json_int_t)1);
+	m.lines = json_array();
+	m.rc = load_map(&m, json_string_value(json_object_get(args, "map")));
+	if (m.rc == SAT_OK)
+		m.rc = sat_gate_open(call->dir, &m.gate, &m.err);
+	if (m.rc == SAT_OK &&
+	    csv_init(&m.csv, CSV_STRICT | CSV_STRICT_FINI) != 0)
+		m.rc = sat_err_set(&m.err, SAT_E_NOMEM, 0, "import",
+				   "out of memory");
+	if (m.rc == SAT_OK) {
+		read_all(&m, file);
+		csv_free(&m.csv);
+	}
+	sat_gate_close(m.gate);
+	if (m.reject != NULL && fclose(m.reject) != 0 && m.rc == SAT_OK)
+		m.rc = sat_err_set(&m.err, SAT_E_IO, 0, "import",
+				   "%s cannot be written", m.reject_path);
+	json_decref(m.map);
+	json_decref(m.header);
+	json_decref(m.line);
+	json_decref(m.lines);
+	(void)printf("%lld written, %lld unchanged, %lld refused%s%s\n",
+		     (long long)m.imported, (long long)m.unchanged,
+		     (long long)m.rejected, m.rejected > 0 ? ": " : "",
+		     m.rejected > 0 ? m.reject_path : "");
+	if (m.rc != SAT_OK) {
+		m.err.rc = m.rc;
+		return sat_complain("import", &m.err);
+	}
+	return m.rejected == 0 ? SAT_EXIT_OK : SAT_EXIT_FAILED;
+}

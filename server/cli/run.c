@@ -1,0 +1,327 @@
+/* run: the server in the foreground. Arguments, files, loop, signals, and an
+ * orderly stop: listeners first, then connections, then threads. */
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/config.h"
+#include "common/file.h"
+#include "common/log.h"
+#include "common/pki.h"
+#include "server/admin/socket.h"
+#include "server/cli/cli.h"
+#include "server/sync/server.h"
+
+struct app {
+	uv_loop_t loop;
+	uv_signal_t term, intr, hup;
+	const char *dir;
+	char db_path[4096];
+	char host[256];
+	char advertise[300];
+	uint16_t port;
+	struct sat_lock lock;
+	struct sat_journal journal;
+	struct sat_config *config;
+	struct sat_tls_ctx *tls;
+	struct sat_buf ca, ca_key, cert, key, org;
+	struct sat_server *server;
+	struct sat_admin_socket *socket;
+	unsigned stops; /* how often we were asked to stop */
+};
+
+static void quiet(void *arg)
+{
+	(void)arg;
+}
+
+static void on_server_stopped(void *arg)
+{
+	struct app *app = arg;
+
+	app->server = NULL;
+	sat_log(SAT_LOG_INFO, "main", "stopped");
+}
+
+static void stop(void *arg)
+{
+	struct app *app = arg;
+
+	app->stops++;
+	if (app->stops == 1) {
+		sat_log(SAT_LOG_INFO, "main", "stopping");
+		sat_admin_socket_close(app->socket, quiet, NULL);
+		sat_server_stop(app->server, on_server_stopped, app);
+		uv_close((uv_handle_t *)&app->hup, NULL);
+		/* A second signal means now; the handles must not keep the
+		 * loop alive meanwhile. */
+		uv_unref((uv_handle_t *)&app->term);
+		uv_unref((uv_handle_t *)&app->intr);
+	} else if (app->stops == 2 && app->server != NULL) {
+		sat_server_hurry(app->server);
+	}
+}
+
+static void on_stop_signal(uv_signal_t *handle, int number)
+{
+	(void)number;
+	stop(handle->data);
+}
+
+static int load_tls(struct app *app, struct sat_tls_ctx **ret,
+		    struct sat_err *err)
+{
+	return sat_tls_server_ctx(sat_buf_peek(&app->ca),
+				  sat_buf_peek(&app->cert),
+				  sat_buf_peek(&app->key), ret, err);
+}
+
+static int read_into(struct app *app, const char *name, struct sat_buf *ret,
+		     struct sat_err *err)
+{
+	char path[4096];
+	int rc = sat_path_join(path, sizeof path, app->dir, name, err);
+
+	sat_buf_clear(ret);
+	return rc == SAT_OK ? sat_file_read(path, SAT_PEM_BYTES_MAX, ret, err)
+			    : rc;
+}
+
+static int read_keys(struct app *app, struct sat_err *err)
+{
+	int rc = read_into(app, "ca.pem", &app->ca, err);
+
+	if (rc == SAT_OK)
+		rc = read_into(app, "ca.key", &app->ca_key, err);
+	if (rc == SAT_OK)
+		rc = read_into(app, "server.pem", &app->cert, err);
+	if (rc == SAT_OK)
+		rc = read_into(app, "server.key", &app->key, err);
+	return rc;
+}
+
+/* SIGHUP: complete new settings and certificates, or the old ones stay. */
+static void on_hup(uv_signal_t *handle, int number)
+{
+	struct app *app = handle->data;
+	struct sat_config *next = NULL;
+	struct sat_tls_ctx *tls = NULL;
+	const char *stuck;
+	struct sat_err err;
+	char path[4096];
+	int rc;
+
+	(void)number;
+	rc = sat_path_join(path, sizeof path, app->dir, "server.conf", &err);
+	if (rc == SAT_OK)
+		rc = sat_config_load(SAT_PART_SERVER, path, &next, &err);
+	if (rc == SAT_OK)
+		rc = read_keys(app, &err);
+	if (rc == SAT_OK)
+		rc = load_tls(app, &tls, &err);
+	if (rc != SAT_OK) {
+		sat_log(SAT_LOG_ERROR, "main", "the old settings stay",
+			SAT_KV_ERR(&err));
+		sat_config_free(next);
+		return;
+	}
+	stuck = sat_config_needs_restart(app->config, next);
+	sat_log_set_level((enum sat_log_level)sat_config_int(
+		next, SAT_CFG_LOG_LEVEL));
+	sat_server_reload(app->server, next, tls);
+	sat_tls_ctx_free(app->tls);
+	sat_config_free(app->config);
+	app->config = next;
+	app->tls = tls;
+	sat_log(SAT_LOG_INFO, "main", "settings reloaded",
+		SAT_KV_STR("needs_restart", stuck == NULL ? "" : stuck));
+}
+
+/* COMMITTER THREAD: a replica id is in the journal before it is given out,
+ * so that a restored database cannot give it out again. */
+static int on_replica(void *arg, uint32_t replica, struct sat_err *err)
+{
+	struct app *app = arg;
+	char line[64];
+
+	(void)snprintf(line, sizeof line, "replica %lu",
+		       (unsigned long)replica);
+	return sat_journal_append(&app->journal, sat_slice_str(line), err);
+}
+
+static int open_files(struct app *app, const char *listen, struct sat_err *err)
+{
+	char path[4096];
+	int rc;
+
+	rc = sat_path_join(app->db_path, sizeof app->db_path, app->dir,
+			   "satchel.db", err);
+	if (rc == SAT_OK && !sat_file_exists(app->db_path))
+		rc = sat_err_set(err, SAT_E_NOTFOUND, 0, "run",
+				 "%s is not a server's folder; `satchel-server "
+				 "init --dir DIR --org NAME` makes one",
+				 app->dir);
+	if (rc == SAT_OK)
+		rc = sat_path_join(path, sizeof path, app->dir, "lock", err);
+	if (rc == SAT_OK) {
+		rc = sat_lock_take(path, &app->lock, err);
+		if (rc == SAT_E_BUSY)
+			(void)sat_err_set(err, rc, 0, "run",
+					  "process %ld uses %s already",
+					  (long)app->lock.holder, app->dir);
+	}
+	if (rc == SAT_OK)
+		rc = sat_path_join(path, sizeof path, app->dir, "server.conf",
+				   err);
+	if (rc == SAT_OK)
+		rc = sat_config_load(SAT_PART_SERVER, path, &app->config, err);
+	if (rc == SAT_OK && listen != NULL)
+		rc = sat_config_set(app->config, "listen", listen, err);
+	if (rc == SAT_OK)
+		rc = read_keys(app, err);
+	if (rc == SAT_OK)
+		rc = load_tls(app, &app->tls, err);
+	if (rc == SAT_OK)
+		rc = sat_path_join(path, sizeof path, app->dir, "journal", err);
+	if (rc == SAT_OK)
+		rc = sat_dir_make(path, err);
+	if (rc == SAT_OK)
+		rc = sat_path_join(path, sizeof path, app->dir,
+				   "journal/replicas", err);
+	if (rc == SAT_OK)
+		rc = sat_journal_open(path, &app->journal, NULL, NULL, err);
+	return rc;
+}
+
+static int read_org(struct app *app, struct sat_err *err)
+{
+	struct sat_store *store;
+	int rc = sat_store_open_sqlite(app->db_path, false, false, &store, err);
+
+	if (rc != SAT_OK)
+		return rc;
+	rc = sat_store_setting_get(store, "org", &app->org, err);
+	sat_store_close(store);
+	return rc == SAT_OK ? sat_buf_append(&app->org, "", 1) : rc;
+}
+
+static int start(struct app *app, struct sat_err *err)
+{
+	struct sat_server_options o = {
+		.loop = &app->loop,
+		.config = app->config,
+		.db_path = app->db_path,
+		.tls = app->tls,
+		.ca = { sat_buf_peek(&app->ca), sat_buf_peek(&app->ca_key) },
+		.addr = app->host,
+		.on_replica = on_replica,
+		.arg = app,
+	};
+	struct sat_admin_socket_options a = { .loop = &app->loop,
+					      .config = app->config,
+					      .dir = app->dir,
+					      .advertise = app->advertise,
+					      .on_stop = stop,
+					      .arg = app };
+	const char *listen = sat_config_text(app->config, SAT_CFG_LISTEN);
+	const char *advertise = sat_config_text(app->config, SAT_CFG_ADVERTISE);
+	int rc = read_org(app, err);
+
+	if (rc != SAT_OK)
+		return rc;
+	if (!sat_hostport_parse(sat_slice_str(listen), 0, app->host,
+				&app->port))
+		return sat_err_set(err, SAT_E_INVAL, 0, "run",
+				   "--listen is ADDR:PORT, not \"%s\"", listen);
+	o.org = (const char *)app->org.base;
+	o.port = app->port;
+	rc = sat_server_start(&o, &app->server, err);
+	if (rc != SAT_OK)
+		return rc;
+	app->port = sat_server_port(app->server);
+	if (*advertise != '\0')
+		(void)snprintf(app->advertise, sizeof app->advertise, "%s",
+			       advertise);
+	else
+		(void)snprintf(app->advertise, sizeof app->advertise,
+			       "localhost:%u", (unsigned)app->port);
+	a.server = app->server;
+	rc = sat_admin_socket_open(&a, &app->socket, err);
+	if (rc != SAT_OK)
+		sat_server_stop(app->server, on_server_stopped, app);
+	return rc;
+}
+
+static void watch_signals(struct app *app)
+{
+	uv_signal_t *handles[] = { &app->term, &app->intr, &app->hup };
+	int numbers[] = { SIGTERM, SIGINT, SIGHUP };
+
+	for (size_t i = 0; i < SAT_COUNT_OF(handles); i++) {
+		(void)uv_signal_init(&app->loop, handles[i]);
+		handles[i]->data = app;
+		(void)uv_signal_start(handles[i],
+				      i == 2 ? on_hup : on_stop_signal,
+				      numbers[i]);
+	}
+}
+
+static void clean_up(struct app *app)
+{
+	struct sat_buf *bufs[] = { &app->ca, &app->ca_key, &app->cert,
+				   &app->key, &app->org };
+
+	sat_secret_wipe(app->ca_key.base, app->ca_key.len);
+	sat_secret_wipe(app->key.base, app->key.len);
+	for (size_t i = 0; i < SAT_COUNT_OF(bufs); i++)
+		sat_buf_fini(bufs[i]);
+	sat_tls_ctx_free(app->tls);
+	sat_config_free(app->config);
+	sat_journal_close(&app->journal);
+	sat_lock_drop(&app->lock);
+	sat_log_flush();
+}
+
+int sat_cli_run(struct sat_call *call)
+{
+	struct app app = { .dir = call->dir };
+	struct sat_buf *bufs[] = { &app.ca, &app.ca_key, &app.cert, &app.key,
+				   &app.org };
+	struct sat_err err;
+	int rc;
+
+	app.lock.fd = app.journal.fd = -1;
+	for (size_t i = 0; i < SAT_COUNT_OF(bufs); i++)
+		sat_buf_init(bufs[i], SAT_PEM_BYTES_MAX);
+	rc = open_files(&app,
+			json_string_value(json_object_get(call->args,
+							  "listen")),
+			&err);
+	if (rc == SAT_OK) {
+		sat_log_set_level((enum sat_log_level)sat_config_int(
+			app.config, SAT_CFG_LOG_LEVEL));
+		(void)uv_loop_init(&app.loop);
+		rc = start(&app, &err);
+		if (rc == SAT_OK) {
+			watch_signals(&app);
+			(void)printf("listening on %s:%u\n", app.host,
+				     (unsigned)app.port);
+			(void)fflush(stdout);
+		}
+		(void)uv_run(&app.loop, UV_RUN_DEFAULT);
+		if (rc == SAT_OK) {
+			uv_close((uv_handle_t *)&app.term, NULL);
+			uv_close((uv_handle_t *)&app.intr, NULL);
+			(void)uv_run(&app.loop, UV_RUN_DEFAULT);
+		}
+		if (uv_loop_close(&app.loop) != 0)
+			sat_log(SAT_LOG_WARN, "main", "the loop had handles left");
+	}
+	clean_up(&app);
+	if (rc != SAT_OK) {
+		err.rc = rc;
+		return sat_complain("run", &err);
+	}
+	return SAT_EXIT_OK;
+}
