@@ -13,7 +13,14 @@
 #include "common/stamp.h"
 #include "proto/frame.h"
 
-enum { SAT_PROTOCOL_VERSION = 1 };
+enum {
+	SAT_PROTOCOL_VERSION = 1,
+	SAT_SCOPES_MAX = 65536,       /* scopes of one user                 */
+	SAT_EVICT_IDS_MAX = 4096,     /* of one EVICT                       */
+	SAT_VERDICT_FIELDS_MAX = 4096, /* conflicts named in one VERDICT    */
+	SAT_PUSH_PART_BYTES = 256 * 1024, /* what a device puts in one PUSH */
+	SAT_ROWS_PART_BYTES = 512 * 1024, /* of a page in one ROWS          */
+};
 
 enum sat_msg_type {
 	SAT_MSG_HELLO = 1,
@@ -106,7 +113,7 @@ struct sat_msg_verdict {
 	uint32_t flags;     /* SAT_VERDICT_* flags                           */
 	uint64_t first_seq; /* `_seq` of delta 0; delta i has first_seq + i  */
 	int64_t offset_ms;  /* clock offset the stamps were made with        */
-	const struct sat_field_name *conflicts;
+	const struct sat_field_name *conflicts; /* the first 4,096 are sent */
 	uint32_t conflict_count;
 	uint32_t reason; /* enum sat_reason (reason.h), 0 unless rejected    */
 	struct sat_field_name where; /* what the reason is about             */
@@ -114,12 +121,16 @@ struct sat_msg_verdict {
 };
 
 /* Rows of one table as the scope's stream has them (page.h has the columnar
- * form). refs: only ids and seqs, for rows this device was sent already. */
+ * form). refs: only ids and seqs, for rows this device was sent already.
+ * more: the page goes on in the next frame of this connection, which is a
+ * ROWS with the same scope, table and refs; so a row larger than a frame can
+ * travel. */
 struct sat_msg_rows {
 	uint32_t scope;
 	uint32_t table_no;
 	bool refs;
-	struct sat_slice page; /* encoded by page.h */
+	bool more;
+	struct sat_slice page; /* encoded by page.h, or a part of it */
 };
 
 struct sat_msg_evict {
@@ -221,14 +232,22 @@ struct sat_msg {
 	};
 };
 
+/* May a receiver ignore a frame of a type it does not know? True from 128 on;
+ * below that it answers with ERROR 1 and closes. */
+bool sat_msg_ignorable(uint8_t type);
+
+/* "HELLO", ...; "unknown". */
+const char *sat_msg_name(uint8_t type);
+
 /* Append m as a whole frame. SAT_OK, SAT_E_LIMIT, SAT_E_NOMEM. */
 int sat_msg_encode(struct sat_zip *z, const struct sat_msg *m,
 		   struct sat_buf *out) SAT_MUST_CHECK;
 
 /* Decode the plain payload (sat_frame_open) of a frame of that type. Arrays
  * go to the arena, text and blobs borrow from plain. SAT_OK; SAT_AGAIN: a
- * type this version does not know, to be ignored as PROTOCOL.md says;
- * SAT_E_PROTO, SAT_E_LIMIT, SAT_E_NOMEM. */
+ * type this version does not know (ask sat_msg_ignorable); SAT_E_PROTO,
+ * SAT_E_LIMIT, SAT_E_NOMEM. Memory: at most 2 MiB for msgpack-c's objects,
+ * given back on return, and 32 bytes per payload byte and 64 KiB from a. */
 int sat_msg_decode(uint8_t type, struct sat_slice plain, struct sat_arena *a,
 		   struct sat_msg *ret, struct sat_err *err) SAT_MUST_CHECK;
 
