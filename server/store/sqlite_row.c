@@ -1,22 +1,12 @@
-/* Business rows: get, put, look up; and the packed form of their places.
- *
- * Places: per place, in scope order, varint(scope * 4 + moved * 2 + evict),
- * then, only if moved, the zigzag varint of (place.seq - row.seq). A row in
- * one scope that has not been re-scoped since its last write takes one to
- * three bytes.
- */
+/* Business rows: get, put, look up, page through. */
+#include "server/store/report.h"
 #include "server/store/sqlite_store.h"
-
-#include <string.h>
 
 #include <sqlite3.h>
 
 enum {
 	FLAG_HELD = 1,
 	FLAG_DELETED = 2,
-	PLACE_EVICT = 1,
-	PLACE_MOVED = 2,
-	VARINT_MAX = 10,
 	/* Result columns and arguments before those of the table. */
 	FIXED_COLUMNS = 6,
 	ROW_BYTES_MAX = 256 * 1024 * 1024,
@@ -24,106 +14,6 @@ enum {
 
 /* Columns as row_read expects them and row_put binds them. */
 static const char fixed_columns[] = "_seq, id, _origin, _flags, _meta, _places";
-
-/* ---- places -------------------------------------------------------------- */
-
-static size_t varint_put(uint8_t *out, uint64_t v)
-{
-	size_t n = 0;
-
-	while (v >= 0x80) {
-		out[n++] = (uint8_t)(v | 0x80);
-		v >>= 7;
-	}
-	out[n++] = (uint8_t)v;
-	return n;
-}
-
-static bool varint_get(struct sat_slice *in, uint64_t *ret)
-{
-	uint64_t v = 0;
-
-	for (unsigned shift = 0; shift < 64 && in->len > 0; shift += 7) {
-		uint8_t byte = *in->ptr++;
-
-		in->len--;
-		if (shift == 63 && byte > 1)
-			return false;
-		v |= (uint64_t)(byte & 0x7f) << shift;
-		if (byte < 0x80) {
-			*ret = v;
-			return true;
-		}
-	}
-	return false;
-}
-
-static uint64_t zigzag(uint64_t difference)
-{
-	return difference << 1 ^ (difference >> 63 != 0 ? UINT64_MAX : 0);
-}
-
-static uint64_t unzigzag(uint64_t v)
-{
-	return v >> 1 ^ ((v & 1) != 0 ? UINT64_MAX : 0);
-}
-
-static int places_pack(const struct sat_stored_row *row, struct sat_buf *out)
-{
-	for (uint32_t i = 0; i < row->place_count; i++) {
-		const struct sat_place *p = &row->places[i];
-		bool moved = p->seq != row->seq;
-		uint8_t bytes[2 * VARINT_MAX];
-		size_t n;
-		int rc;
-
-		SAT_ASSERT(i == 0 || p->scope > row->places[i - 1].scope);
-		n = varint_put(bytes, (uint64_t)p->scope * 4 +
-					      (moved ? PLACE_MOVED : 0) +
-					      (p->evict ? PLACE_EVICT : 0));
-		if (moved)
-			n += varint_put(bytes + n, zigzag(p->seq - row->seq));
-		rc = sat_buf_append(out, bytes, n);
-		if (rc != SAT_OK)
-			return rc;
-	}
-	return SAT_OK;
-}
-
-static bool place_get(struct sat_slice *in, uint64_t row_seq,
-		      struct sat_place *ret)
-{
-	uint64_t head, moved = 0;
-
-	if (!varint_get(in, &head) || head >> 2 > UINT32_MAX)
-		return false;
-	if ((head & PLACE_MOVED) != 0 && !varint_get(in, &moved))
-		return false;
-	ret->scope = (uint32_t)(head >> 2);
-	ret->evict = (head & PLACE_EVICT) != 0;
-	ret->seq = row_seq + unzigzag(moved);
-	return true;
-}
-
-static int places_unpack(struct sat_slice in, uint64_t row_seq,
-			 struct sat_arena *a, struct sat_stored_row *ret)
-{
-	/* A place takes at least one byte. */
-	struct sat_place *places = sat_arena_array(a, in.len, sizeof *places);
-	uint32_t n = 0;
-
-	if (places == NULL)
-		return SAT_E_NOMEM;
-	while (in.len > 0) {
-		if (!place_get(&in, row_seq, &places[n]) ||
-		    (n > 0 && places[n].scope <= places[n - 1].scope))
-			return SAT_E_CORRUPT;
-		n++;
-	}
-	ret->places = places;
-	ret->place_count = n;
-	return SAT_OK;
-}
 
 /* ---- reading ------------------------------------------------------------- */
 
@@ -156,7 +46,7 @@ static int row_read(sqlite3_stmt *st, const struct sat_table *t,
 	if (rc == SAT_OK && v.kind != SAT_BLOB)
 		rc = SAT_E_CORRUPT;
 	if (rc == SAT_OK)
-		rc = places_unpack(v.s, row.seq, a, &row);
+		rc = sat_places_unpack(v.s, row.seq, a, &row);
 	values = sat_arena_array(a, t->column_count, sizeof *values);
 	if (rc == SAT_OK && values == NULL)
 		rc = SAT_E_NOMEM;
@@ -391,6 +281,47 @@ int sat_store_rows(struct sat_store *s, const struct sat_table *t, int column,
 	return rc;
 }
 
+/* The page's callback, and where the page ended. */
+struct page {
+	sat_row_cb cb;
+	void *arg;
+	uint64_t last;
+	uint32_t count;
+};
+
+static int on_page_row(void *arg, const struct sat_table *t,
+		       const struct sat_stored_row *row)
+{
+	struct page *p = arg;
+
+	p->last = row->seq;
+	p->count++;
+	return p->cb(p->arg, t, row);
+}
+
+int sat_export_page(struct sat_store *s, const struct sat_table *t,
+		    uint64_t after, uint32_t limit, sat_row_cb cb, void *arg,
+		    uint64_t *ret_next, struct sat_err *err)
+{
+	struct sat_value args[2] = { sat_value_int((int64_t)after),
+				     sat_value_int(limit) };
+	struct page page = { .cb = cb, .arg = arg };
+	sqlite3_stmt *st = NULL;
+	int rc;
+
+	if (table_sql(s, t, err) == NULL)
+		return err->rc;
+	rc = take(s, t, &st, select_sql,
+		  "_seq > ?1 AND _flags & 2 = 0 ORDER BY _seq LIMIT ?2", err);
+	if (rc == SAT_OK)
+		rc = sat_db_bind(&s->db, st, 1, args, 2, err);
+	if (rc == SAT_OK)
+		rc = scan(s, st, t, on_page_row, &page, err);
+	if (rc == SAT_OK)
+		*ret_next = page.count == limit ? page.last : 0;
+	return rc;
+}
+
 /* ---- writing ------------------------------------------------------------- */
 
 static int insert_sql(struct sat_buf *sql, const struct sat_table *t,
@@ -494,7 +425,7 @@ int sat_store_row_put(struct sat_store *s, const struct sat_table *t,
 	if (rc != SAT_OK)
 		return rc;
 	sat_buf_init(&places, 1024 * 1024);
-	rc = places_pack(row, &places);
+	rc = sat_places_pack(row, &places);
 	if (rc != SAT_OK)
 		(void)fail(t, rc, err);
 	else

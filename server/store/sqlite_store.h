@@ -82,6 +82,15 @@ int sat_sql_add(struct sat_buf *b, struct sat_err *err, const char *fmt, ...)
 int sat_sql_end(struct sat_buf *b, const char **ret,
 		struct sat_err *err) SAT_MUST_CHECK;
 
+/* Packed places of a row (sqlite_places.c). SAT_OK, SAT_E_NOMEM,
+ * SAT_E_LIMIT; unpacking also SAT_E_CORRUPT; it fills places and place_count
+ * from the arena. */
+int sat_places_pack(const struct sat_stored_row *row,
+		    struct sat_buf *out) SAT_MUST_CHECK;
+int sat_places_unpack(struct sat_slice in, uint64_t row_seq,
+		      struct sat_arena *a,
+		      struct sat_stored_row *ret) SAT_MUST_CHECK;
+
 /* Digest sums: write the transaction's into the file; forget a level's; add
  * the innermost level's to the one below. */
 int sat_store_digest_flush(struct sat_store *s,
