@@ -1,19 +1,13 @@
-#define _GNU_SOURCE /* O_PATH */
 #include "server/admin/gate.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "common/config.h"
 #include "common/file.h"
+#include "proto/local.h"
 #include "server/admin/ops.h"
 
 struct sat_gate {
@@ -31,156 +25,6 @@ static int64_t wall_ms(void)
 
 	(void)clock_gettime(CLOCK_REALTIME, &t);
 	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
-void sat_admin_socket_path(int dir_fd, char out[64])
-{
-	(void)snprintf(out, 64, "/proc/self/fd/%d/admin.sock", dir_fd);
-}
-
-/* ---- one JSON text over a socket ---------------------------------------- */
-
-static int lost(struct sat_err *err, const char *what)
-{
-	return sat_err_set(err, SAT_E_CLOSED, errno, "admin",
-			   "the server %s; is it still running?", what);
-}
-
-static int send_all(int fd, const uint8_t *p, size_t n, struct sat_err *err)
-{
-	while (n > 0) {
-		ssize_t done = send(fd, p, n, MSG_NOSIGNAL);
-
-		if (done < 0 && errno == EINTR)
-			continue;
-		if (done < 0)
-			return lost(err, "closed the connection");
-		p += done;
-		n -= (size_t)done;
-	}
-	return SAT_OK;
-}
-
-int sat_admin_send(int fd, const json_t *j, struct sat_err *err)
-{
-	char *text = json_dumps(j, JSON_COMPACT);
-	size_t n = text == NULL ? 0 : strlen(text);
-	uint8_t head[4];
-	int rc;
-
-	if (text == NULL)
-		return sat_err_set(err, SAT_E_NOMEM, 0, "admin",
-				   "out of memory");
-	if (n > SAT_ADMIN_FRAME_MAX) {
-		free(text);
-		return sat_err_set(err, SAT_E_LIMIT, 0, "admin",
-				   "a request of %zu bytes is too large", n);
-	}
-	for (int i = 0; i < 4; i++)
-		head[i] = (uint8_t)(n >> (24 - 8 * i));
-	rc = send_all(fd, head, sizeof head, err);
-	if (rc == SAT_OK)
-		rc = send_all(fd, (const uint8_t *)text, n, err);
-	free(text);
-	return rc;
-}
-
-/* timeout_ms < 0 waits for as long as it takes. */
-static int receive_all(int fd, int timeout_ms, uint8_t *p, size_t n,
-		       struct sat_err *err)
-{
-	struct pollfd wait = { .fd = fd, .events = POLLIN };
-
-	while (n > 0) {
-		int ready = poll(&wait, 1, timeout_ms);
-		ssize_t got;
-
-		if (ready < 0 && errno == EINTR)
-			continue;
-		if (ready == 0)
-			return sat_err_set(err, SAT_E_TIMEOUT, 0, "admin",
-					   "no answer within %d ms",
-					   timeout_ms);
-		got = recv(fd, p, n, 0);
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got <= 0)
-			return lost(err, "closed the connection");
-		p += got;
-		n -= (size_t)got;
-	}
-	return SAT_OK;
-}
-
-int sat_admin_receive(int fd, int timeout_ms, json_t **ret,
-		      struct sat_err *err)
-{
-	uint8_t head[4], *text;
-	size_t n = 0;
-	int rc;
-
-	rc = receive_all(fd, timeout_ms, head, sizeof head, err);
-	if (rc != SAT_OK)
-		return rc;
-	for (int i = 0; i < 4; i++)
-		n = n << 8 | head[i];
-	if (n > SAT_ADMIN_FRAME_MAX)
-		return sat_err_set(err, SAT_E_PROTO, 0, "admin",
-				   "an answer of %zu bytes is too large", n);
-	text = malloc(n + 1);
-	if (text == NULL)
-		return sat_err_set(err, SAT_E_NOMEM, 0, "admin",
-				   "out of memory");
-	rc = receive_all(fd, timeout_ms, text, n, err);
-	if (rc == SAT_OK) {
-		*ret = json_loadb((const char *)text, n, 0, NULL);
-		if (*ret == NULL)
-			rc = sat_err_set(err, SAT_E_PROTO, 0, "admin",
-					 "the answer is not JSON");
-	}
-	free(text);
-	return rc;
-}
-
-/* ---- opening ------------------------------------------------------------ */
-
-static int connect_once(const char *dir, int *ret_fd, struct sat_err *err)
-{
-	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-	int folder = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	char path[64];
-	int rc = SAT_OK;
-
-	if (folder < 0 || fd < 0) {
-		rc = sat_err_set(err, SAT_E_IO, errno, "admin", "%s: %s", dir,
-				 strerror(errno));
-	} else {
-		sat_admin_socket_path(folder, path);
-		memcpy(addr.sun_path, path, strlen(path) + 1);
-		if (connect(fd, (struct sockaddr *)&addr, sizeof addr) != 0)
-			rc = sat_err_set(err, SAT_E_BUSY, errno, "admin",
-					 "nobody listens on %s/admin.sock",
-					 dir);
-	}
-	if (folder >= 0)
-		(void)close(folder);
-	if (rc == SAT_OK)
-		*ret_fd = fd;
-	else if (fd >= 0)
-		(void)close(fd);
-	return rc;
-}
-
-/* The server greets as soon as its loop runs: no greeting, no server. */
-static int greet(int fd, int timeout_ms, struct sat_err *err)
-{
-	json_t *greeting;
-	int rc = sat_admin_receive(fd, timeout_ms, &greeting, err);
-
-	if (rc == SAT_OK)
-		json_decref(greeting);
-	return rc;
 }
 
 static int open_files(struct sat_gate *g, struct sat_err *err)
@@ -213,12 +57,9 @@ static int open_locked(struct sat_gate *g, const char *lock_path, int rc,
 	while (rc == SAT_E_BUSY && wall_ms() < deadline) {
 		int left = (int)(deadline - wall_ms());
 
-		if (connect_once(g->dir, &g->fd, err) == SAT_OK) {
-			if (greet(g->fd, left > 0 ? left : 1, err) == SAT_OK)
-				return SAT_OK;
-			(void)close(g->fd);
-			g->fd = -1;
-		}
+		if (sat_ask_connect(g->dir, "admin.sock", left > 0 ? left : 1,
+				    &g->fd, err) == SAT_OK)
+			return SAT_OK;
 		(void)nanosleep(&nap, NULL);
 		rc = sat_lock_take(lock_path, &g->lock, err);
 		if (rc == SAT_OK)
@@ -349,9 +190,7 @@ int sat_gate_call(struct sat_gate *g, const char *op, json_t *args,
 	if (g->fd < 0) {
 		rc = call_here(g, request, &answer, err);
 	} else {
-		rc = sat_admin_send(g->fd, request, err);
-		if (rc == SAT_OK)
-			rc = sat_admin_receive(g->fd, -1, &answer, err);
+		rc = sat_ask(g->fd, request, -1, &answer, err);
 	}
 	json_decref(request);
 	if (rc != SAT_OK)

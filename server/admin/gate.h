@@ -10,10 +10,7 @@
 
 #include "common/base.h"
 
-enum {
-	SAT_ADMIN_FRAME_MAX = 32 * 1024 * 1024, /* bytes of one JSON text */
-	SAT_ADMIN_GREETING_MS = 5000,
-};
+enum { SAT_ADMIN_GREETING_MS = 5000 };
 
 struct sat_gate;
 
@@ -30,14 +27,5 @@ bool sat_gate_is_live(const struct sat_gate *g);
  * new reference. A refusal is the rc and sentence of the operation. */
 int sat_gate_call(struct sat_gate *g, const char *op, json_t *args,
 		  json_t **ret, struct sat_err *err) SAT_MUST_CHECK;
-
-/* A Unix socket path of any length, as one that fits sockaddr_un: through the
- * open folder. dir_fd must stay open while the path is used. */
-void sat_admin_socket_path(int dir_fd, char out[64]);
-
-/* Blocking transfer of one length-prefixed JSON text. */
-int sat_admin_send(int fd, const json_t *j, struct sat_err *err) SAT_MUST_CHECK;
-int sat_admin_receive(int fd, int timeout_ms, json_t **ret,
-		      struct sat_err *err) SAT_MUST_CHECK;
 
 #endif

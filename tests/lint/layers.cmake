@@ -19,8 +19,8 @@ set(only
 	"^sqlite3\\.h$::^(common/db[a-z_]*\\.[ch]|client/replica/|server/store/)"
 	"^msgpack(\\.h|/.*)$::^proto/"
 	"^openssl/::^common/(tls|pki)[a-z_]*\\.[ch]$"
-	"^uv\\.h$::^(proto/link|server/|client/)"
-	"^jansson\\.h$::^(proto/catalogue|server/|client/|common/json)"
+	"^uv\\.h$::^(proto/(link|local)|server/|client/)"
+	"^jansson\\.h$::^(proto/(catalogue|local)|server/|client/)"
 	"^xxhash\\.h$::^common/"
 	"^zstd\\.h$::^proto/"
 )
