@@ -132,8 +132,7 @@ int sat_tls_new(struct sat_tls_ctx *ctx, enum sat_alpn alpn,
 		ok = ask(t, alpn);
 	if (!ok)
 		goto fail;
-	atomic_fetch_add(&ctx->refs, 1);
-	t->ctx = ctx;
+	t->ctx = sat_tls_ctx_ref(ctx);
 	*ret = t;
 	return SAT_OK;
 fail:
@@ -334,6 +333,11 @@ void sat_tls_finish(struct sat_tls *t, struct sat_buf *wire_out)
 	(void)SSL_shutdown(t->ssl);
 	ERR_clear_error();
 	t->out = NULL;
+}
+
+bool sat_tls_inside_record(const struct sat_tls *t)
+{
+	return SSL_has_pending(t->ssl) == 1;
 }
 
 enum sat_tls_state sat_tls_state(const struct sat_tls *t)

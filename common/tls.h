@@ -80,7 +80,10 @@ int sat_tls_client_ctx(struct sat_slice ca_pem, struct sat_slice cert_pem,
 		       struct sat_tls_ctx **ret,
 		       struct sat_err *err) SAT_MUST_CHECK;
 
-/* The owner's hold on it ends; connections keep it as long as they need. */
+/* One more owner, who frees it too. Returns ctx. */
+struct sat_tls_ctx *sat_tls_ctx_ref(struct sat_tls_ctx *ctx);
+
+/* An owner's hold on it ends; connections keep it as long as they need. */
 void sat_tls_ctx_free(struct sat_tls_ctx *ctx);
 
 /* One connection. alpn says what a client asks for and is SAT_ALPN_NONE for
@@ -113,6 +116,9 @@ int sat_tls_seal(struct sat_tls *t, struct sat_slice plain,
 /* Say good-bye: appends close_notify once, if the state allows. Never fails
  * in a way that matters: what cannot be said is not said. */
 void sat_tls_finish(struct sat_tls *t, struct sat_buf *wire_out);
+
+/* Has a part of a record come, and not yet the rest? What ends here was cut. */
+bool sat_tls_inside_record(const struct sat_tls *t);
 
 enum sat_tls_state sat_tls_state(const struct sat_tls *t);
 

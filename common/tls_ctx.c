@@ -150,6 +150,12 @@ static struct sat_tls_ctx *ctx_new(const SSL_METHOD *method,
 	return ctx;
 }
 
+struct sat_tls_ctx *sat_tls_ctx_ref(struct sat_tls_ctx *ctx)
+{
+	atomic_fetch_add(&ctx->refs, 1);
+	return ctx;
+}
+
 void sat_tls_ctx_free(struct sat_tls_ctx *ctx)
 {
 	if (ctx == NULL || atomic_fetch_sub(&ctx->refs, 1) != 1)
