@@ -258,6 +258,29 @@ static void the_built_in_one_is_the_shipped_one(void **state)
 	sat_catalogue_free(c);
 }
 
+/* Devices load the canonical text. */
+static void the_canonical_text_loads(void **state)
+{
+	struct sat_catalogue *c = NULL;
+	struct sat_buf text;
+	struct sat_err err;
+
+	(void)state;
+	sat_buf_init(&text, SAT_CATALOGUE_BYTES_MAX);
+	assert_int_equal(
+		sat_catalogue_canonical(sat_catalogue_builtin(), &text, &err),
+		SAT_OK);
+	assert_int_equal(
+		sat_catalogue_load(sat_buf_peek(&text), "sent", &c, &err),
+		SAT_OK);
+	assert_int_equal(c->table_count, shipped->table_count);
+	for (int i = 0; i < c->table_count; i++)
+		assert_int_equal(c->tables[i].column_count,
+				 shipped->tables[i].column_count);
+	sat_catalogue_free(c);
+	sat_buf_fini(&text);
+}
+
 static const struct sat_enum_value colours[] = {
 	{ .name = "red" },
 	{ .name = "green" },
@@ -392,6 +415,7 @@ int main(void)
 		cmocka_unit_test(the_funnel_is_the_agreed_one),
 		cmocka_unit_test(access_is_the_agreed_one),
 		cmocka_unit_test(the_built_in_one_is_the_shipped_one),
+		cmocka_unit_test(the_canonical_text_loads),
 		cmocka_unit_test(values_are_judged),
 		cmocka_unit_test(no_limits_mean_no_limits),
 	};

@@ -92,6 +92,7 @@ static void what_is_no_set_is_refused(void **state)
 		S("[\"\\ud83d\\n\"]"),
 		S("[\"\\ud83dxx\"]"),
 		S("[\"\\ud83d\\u0041\"]"),
+		S("[\"\\ud83d\\ue000\"]"),
 		S("[\"\\ude00\"]"),
 		S("[\"\\ud83d\\u"),
 		S("[\"a\0\"]"),
