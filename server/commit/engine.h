@@ -83,7 +83,7 @@ struct sat_local_write {
 	enum sat_op op;
 	const struct sat_table *table;
 	struct sat_id id;
-	const uint16_t *columns; /* indexes */
+	const uint16_t *columns;        /* indexes */
 	const struct sat_value *values; /* set columns: JSON array text */
 	uint32_t column_count;
 };
@@ -116,5 +116,7 @@ int sat_engine_rights_changed(struct sat_engine *e,
 
 struct sat_store *sat_engine_store(struct sat_engine *e);
 uint64_t sat_engine_epoch(const struct sat_engine *e);
+/* The server's own replica id in this epoch. */
+uint32_t sat_engine_self(const struct sat_engine *e);
 
 #endif

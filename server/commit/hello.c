@@ -1,0 +1,211 @@
+#include <string.h>
+
+#include "server/commit/core.h"
+
+enum {
+	PUSH_WINDOW = 1024 * 1024,
+	/* positions skipped after a rollback: more than a group commit that
+	 * was lost can have used */
+	EPOCH_GAP = 1000000,
+};
+
+static bool all_zero(const uint8_t *p, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (p[i] != 0)
+			return false;
+	}
+	return true;
+}
+
+/* Is this the device it says it is, and may its user still sync? */
+static int check_identity(struct sat_engine *e, const struct sat_device *d,
+			  const uint8_t key_hash[32],
+			  const struct sat_msg_hello *h,
+			  const struct sat_author **ret,
+			  struct sat_msg_error *refusal, struct sat_err *err)
+{
+	int rc;
+
+	if (memcmp(d->key_hash, key_hash, sizeof d->key_hash) != 0 ||
+	    h->replica != d->replica)
+		return sat_refusal(refusal, err, SAT_E_DENIED, SAT_WIRE_UNKNOWN,
+				   "unknown device");
+	if (d->state != SAT_DEVICE_ACTIVE)
+		return sat_refusal(refusal, err, SAT_E_DENIED, SAT_WIRE_REVOKED,
+				   "this device was revoked");
+	rc = sat_author_get(e, d, ret, err);
+	if (rc == SAT_E_DENIED)
+		return sat_refusal(refusal, err, rc, SAT_WIRE_REVOKED,
+				   "this user's access has ended");
+	return rc;
+}
+
+static int check_versions(struct sat_engine *e, const struct sat_msg_hello *h,
+			  struct sat_msg_error *refusal, struct sat_err *err)
+{
+	if (h->version_min > SAT_PROTOCOL_VERSION ||
+	    h->version_max < SAT_PROTOCOL_VERSION)
+		return sat_refusal(refusal, err, SAT_E_PROTO, SAT_WIRE_VERSION,
+				   "no common protocol version");
+	if (h->catalogue > e->plan.cat->version)
+		return sat_refusal(refusal, err, SAT_E_PROTO,
+				   SAT_WIRE_CATALOGUE,
+				   "the device's catalogue is newer than the "
+				   "server's");
+	return SAT_OK;
+}
+
+/* The device saw what this database does not hold: history was lost, so this
+ * is another history from here on (SYNC section 10). */
+static bool rolled_back(const struct sat_engine *e, const struct sat_device *d,
+			const struct sat_msg_hello *h)
+{
+	return h->epoch == e->epoch &&
+	       (h->cursor > e->head || h->verdict_seq > d->last_seq);
+}
+
+static int new_epoch(struct sat_engine *e, const struct sat_msg_hello *h,
+		     const uint8_t random[16], struct sat_err *err)
+{
+	static const char detail[] = "{\"why\":\"a device had seen later "
+				     "positions or verdicts\"}";
+	struct sat_hash mixed =
+		sat_hash_bytes((struct sat_slice){ random, 16 });
+	uint64_t past = h->cursor > e->head ? h->cursor : e->head;
+
+	if (e->next_replica == UINT32_MAX || past > UINT64_MAX - EPOCH_GAP)
+		return sat_err_set(err, SAT_E_LIMIT, 0, "epoch",
+				   "numbers are used up");
+	e->epoch_head = e->head;
+	e->head = past + EPOCH_GAP;
+	e->epoch = mixed.low != 0 && mixed.low != e->epoch ? mixed.low
+							   : e->epoch + 1;
+	e->self = e->next_replica++;
+	e->self_seq = 0;
+	e->settings_moved = true;
+	return sat_store_audit(e->store, e->now_ms, "server", "new epoch",
+			       (struct sat_slice){ (const uint8_t *)detail,
+						   sizeof detail - 1 },
+			       err);
+}
+
+/* Two devices with one replica id: the ratchet or the chain tells. A device
+ * of an older history cannot know this history's ratchet. */
+static int check_copy(const struct sat_engine *e, const struct sat_device *d,
+		      const struct sat_msg_hello *h,
+		      struct sat_msg_error *refusal, struct sat_err *err)
+{
+	bool fork = h->last_seq < d->last_seq;
+
+	if (h->last_seq == d->last_seq && d->last_seq > 0)
+		fork = memcmp(h->last_hash, d->last_hash,
+			      sizeof d->last_hash) != 0;
+	if (h->epoch == e->epoch && !all_zero(d->ratchet, 16) &&
+	    memcmp(h->ratchet, d->ratchet, 16) != 0 &&
+	    memcmp(h->ratchet, d->ratchet_new, 16) != 0)
+		fork = true;
+	if (!fork)
+		return SAT_OK;
+	return sat_refusal(refusal, err, SAT_E_PROTO, SAT_WIRE_FORKED,
+			   "this device is a copy of another one");
+}
+
+/* A ratchet shown is a ratchet kept; the next one waits for its proof. */
+static int turn_ratchet(struct sat_engine *e, struct sat_device *d,
+			const struct sat_msg_hello *h, const uint8_t random[16],
+			struct sat_err *err)
+{
+	if (!all_zero(d->ratchet_new, 16) &&
+	    memcmp(h->ratchet, d->ratchet_new, 16) == 0)
+		memcpy(d->ratchet, d->ratchet_new, 16);
+	memcpy(d->ratchet_new, random, 16);
+	if (h->verdict_seq > d->verdict_seq && h->verdict_seq <= d->last_seq)
+		d->verdict_seq = h->verdict_seq;
+	d->seen_ms = e->now_ms;
+	return sat_store_device_put(e->store, d, err);
+}
+
+static int copy_rights(const struct sat_rights *from, struct sat_arena *a,
+		       struct sat_rights *ret)
+{
+	uint32_t *scopes =
+		sat_arena_array(a, from->scope_count, sizeof *scopes);
+
+	if (scopes == NULL)
+		return SAT_E_NOMEM;
+	memcpy(scopes, from->scopes, from->scope_count * sizeof *scopes);
+	*ret = *from;
+	ret->scopes = scopes;
+	return SAT_OK;
+}
+
+int sat_engine_hello(struct sat_engine *e, uint32_t replica,
+		     const uint8_t key_hash[32],
+		     const struct sat_msg_hello *hello,
+		     const uint8_t random[16], struct sat_arena *a,
+		     struct sat_msg_welcome *ret, struct sat_msg_error *refusal,
+		     struct sat_err *err)
+{
+	const struct sat_author *author = NULL;
+	struct sat_device d;
+	int rc;
+
+	SAT_ASSERT(e->in_group);
+	rc = sat_store_device_get(e->store, replica, &d, err);
+	if (rc == SAT_E_NOTFOUND)
+		return sat_refusal(refusal, err, rc, SAT_WIRE_UNKNOWN,
+				   "unknown device");
+	if (rc == SAT_OK)
+		rc = check_identity(e, &d, key_hash, hello, &author, refusal,
+				    err);
+	if (rc == SAT_OK)
+		rc = check_versions(e, hello, refusal, err);
+	if (rc == SAT_OK && rolled_back(e, &d, hello))
+		rc = new_epoch(e, hello, random, err);
+	if (rc == SAT_OK)
+		rc = check_copy(e, &d, hello, refusal, err);
+	if (rc == SAT_OK)
+		rc = turn_ratchet(e, &d, hello, random, err);
+	if (rc != SAT_OK)
+		return rc;
+	*ret = (struct sat_msg_welcome){
+		.version = SAT_PROTOCOL_VERSION,
+		.epoch = e->epoch,
+		/* of an older history: where that one ended for us */
+		.head = hello->epoch == 0 || hello->epoch == e->epoch
+				? e->head
+				: e->epoch_head,
+		.last_seq = d.last_seq,
+		.catalogue = e->plan.cat->version,
+		.server_ms = e->now_ms,
+		.offset_ms = e->now_ms - hello->raw_ms,
+		.push_window = PUSH_WINDOW,
+	};
+	memcpy(ret->ratchet, random, 16);
+	if (copy_rights(&author->rights, a, &ret->rights) != SAT_OK)
+		return sat_err_set(err, SAT_E_NOMEM, 0, "hello",
+				   "out of memory");
+	return SAT_OK;
+}
+
+int sat_engine_confirm(struct sat_engine *e, uint32_t replica,
+		       const struct sat_msg_credit *c, struct sat_err *err)
+{
+	struct sat_device d;
+	int rc;
+
+	SAT_ASSERT(e->in_group);
+	rc = sat_store_device_get(e->store, replica, &d, err);
+	if (rc != SAT_OK)
+		return rc;
+	if (c->verdict_seq > d.verdict_seq && c->verdict_seq <= d.last_seq)
+		d.verdict_seq = c->verdict_seq;
+	if (c->cursor > d.cursor && c->cursor <= e->head)
+		d.cursor = c->cursor;
+	if (c->has_ratchet && !all_zero(d.ratchet_new, 16) &&
+	    memcmp(c->ratchet, d.ratchet_new, 16) == 0)
+		memcpy(d.ratchet, d.ratchet_new, 16);
+	d.seen_ms = e->now_ms;
+	return sat_store_device_put(e->store, &d, err);
+}
