@@ -186,24 +186,24 @@ static int unzip(ZSTD_DCtx *d, ZSTD_inBuffer *in, size_t max,
 	size_t room, more;
 	ZSTD_outBuffer to;
 	uint8_t *p;
+	uint8_t beyond;
 	int rc;
 
 	for (;;) {
-		/* One byte beyond the limit tells "exactly full" from "over".
-		 */
-		room = max - total < STEP_BYTES ? max - total + 1 : STEP_BYTES;
-		if (room > out->max - total && out->max > total)
-			room = out->max - total;
+		room = max - total < STEP_BYTES ? max - total : STEP_BYTES;
 		rc = sat_buf_reserve(out, room, &p);
 		if (rc != SAT_OK)
 			return rc;
-		to = (ZSTD_outBuffer){ p, room, 0 };
+		/* One byte beyond the limit tells "exactly full" from "over".
+		 */
+		to = room > 0 ? (ZSTD_outBuffer){ p, room, 0 }
+			      : (ZSTD_outBuffer){ &beyond, 1, 0 };
 		more = ZSTD_decompressStream(d, &to, in);
 		if (ZSTD_isError(more))
 			return SAT_E_PROTO;
-		total += to.pos;
-		if (total > max)
+		if (room == 0 && to.pos > 0)
 			return SAT_E_LIMIT;
+		total += to.pos;
 		sat_buf_commit(out, to.pos);
 		if (more == 0)
 			return SAT_OK;

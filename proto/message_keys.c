@@ -174,6 +174,7 @@ static const struct sat_key_table tables[] = {
 	TABLE(PING, "PING", ping),
 	TABLE(PONG, "PONG", ping),
 	TABLE(ERROR, "ERROR", error),
+	[SAT_MSG_WIPE] = { "WIPE", ping, 0 }, /* an empty map says it all */
 	TABLE(ENROL, "ENROL", enrol),
 	TABLE(ENROLLED, "ENROLLED", enrolled),
 };
