@@ -18,6 +18,11 @@
  * is under way, and its message must stay valid until STORED is reported. An
  * owner that stores asynchronously pauses its link meanwhile.
  * now_ms is monotonic, wall_ms the device's raw clock.
+ *
+ * HELLO's `grants` is the version of the rights that the checkpoint at its
+ * cursor was made under, not the newest one stored: rows of a scope granted
+ * since may not have come before the connection broke, and the server fills
+ * them in only when it sees that the versions differ.
  */
 #ifndef SAT_CLIENT_SESSION_H
 #define SAT_CLIENT_SESSION_H
@@ -129,6 +134,7 @@ struct sat_csession {
 	uint64_t push_offset;  /* bytes of it sent                           */
 	uint32_t push_part;    /* parts of it sent                           */
 	bool push_given;       /* SENT is awaited                            */
+	bool push_moved;       /* ... of a changeset that is not the one now */
 	bool push_early;       /* parts may go before WELCOME                */
 	uint64_t push_hold_ms; /* server's disk is full: not before this, 0 */
 	uint64_t window, in_flight; /* bytes                                 */

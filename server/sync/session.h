@@ -103,7 +103,8 @@ enum sat_ssession_effect_kind {
 				   number; then VERDICTS                   */
 	SAT_SFX_RESERVE, /* room for `bytes` of a changeset; then RESERVED    */
 	SAT_SFX_DO_PUSH, /* seq; changeset is the owner's now; PUSH_DONE      */
-	SAT_SFX_DROP,    /* give `bytes` of reserved room back               */
+	SAT_SFX_DROP,    /* give the room asked for last back: `bytes`; no
+			    RESERVED any more                              */
 	SAT_SFX_DO_CONFIRM, /* msg->credit; no answer                        */
 	SAT_SFX_DO_READ,    /* at, live; then PAGE                           */
 	SAT_SFX_TIMER,      /* TICK at at_ms; replaces the one before        */
@@ -129,41 +130,57 @@ struct sat_ssession_effect {
 struct sat_ssession {
 	enum sat_ssession_state state;
 	uint32_t replica;
-	uint64_t ping_ms, now_ms, heard_ms, said_ms, since_ms, part_ms;
-	uint64_t full_ms, credit_ms, pinged_ms, timer_ms;
+	uint64_t ping_ms, now_ms, timer_ms;
+	uint64_t heard_ms, said_ms; /* last message in, last frames out       */
+	uint64_t since_ms;          /* OPEN, then DRAIN                       */
+	uint64_t part_ms, full_ms, credit_ms, pinged_ms;
 	int64_t wall_ms;
-	const struct sat_ssession_event *ev; /* during a step's effects */
 
-	uint32_t rights_version, catalogue_told, catalogue_due;
-	uint64_t verdict_seq;  /* of HELLO, then replayed up to here          */
+	/* Of HELLO, until it is judged. */
+	uint64_t hello_epoch, hello_cursor;
+	uint32_t hello_grants, hello_catalogue;
+
+	uint32_t rights_version;
+	uint32_t catalogue_told, catalogue_due;
+	uint64_t replayed;     /* verdicts sent up to this seq                */
 	uint64_t server_last;  /* WELCOME.last_seq                            */
 	uint64_t push_next;    /* the changeset that must come next           */
 	uint64_t verdict_next; /* the one whose result must come next         */
-	uint64_t push_total, push_seq;
+	uint64_t push_window, push_total;
 	uint32_t push_part, pushes_out;
-	struct sat_buf push;  /* the changeset being assembled               */
-	struct sat_buf held;  /* verdicts that wait for the page             */
+	struct sat_buf push;  /* the changeset being assembled                */
+	struct sat_buf held;  /* verdicts that wait for the page              */
 	uint64_t credit_owed; /* bytes */
-	uint64_t uncredited;
+	uint64_t uncredited;  /* data bytes sent                              */
+	uint64_t drop_owed;   /* bytes */
 
 	struct sat_feed_at at;
-	uint64_t dirty_seq, cursor;
-	uint64_t pong_nonce, ping_nonce;
+	uint64_t cursor;    /* of the last CHECKPOINT sent                    */
+	uint64_t dirty_seq; /* something of ours moved up to here             */
+	uint64_t ping_nonce, pong_nonce;
 
-	bool resync; /* ignore pushes until push_next comes from its start */
-	bool live;   /* the device has a checkpoint of these rights        */
-	bool pass;   /* a pull is under way                                */
-	bool owed;   /* a checkpoint behind the last verdict               */
-	bool reading, read_stale, catalogue_loading, replaying, judging;
-	bool link_full, reserving, reserved, push_last, pinged;
-	bool hello_owed, welcome_owed, grant_owed, catalogue_owed;
-	bool frames_owed, held_owed, pong_owed, ping_owed, confirm_owed;
-	bool verdicts_due, catalogue_load_owed, reserve_owed;
-	bool error_owed, close_owed, drop_owed, draining, abrupt;
+	/* Borrowed between a step and its effects. */
+	const struct sat_msg_hello *hello;
+	const struct sat_msg_welcome *welcome;
+	const struct sat_msg_catalogue *catalogue;
+	const struct sat_rights *rights;
+	struct sat_slice frames;
 	struct sat_msg_credit confirm;
-	struct sat_msg_error error;
-	uint64_t drop_bytes;
+	struct sat_msg_error error; /* last words                             */
+	uint32_t full_retry_ms;     /* not 0: ERROR FULL is owed              */
 	int rc;
+
+	bool resync; /* ignore pushes until push_next comes from its start   */
+	bool was_full; /* results of ignored pushes may still come           */
+	bool live; /* the device has a checkpoint under these rights       */
+	bool pass; /* a pull is under way                                  */
+	bool owed; /* a checkpoint behind the last verdict                 */
+	bool reading, read_stale, held_given;
+	bool loading;               /* the catalogue                          */
+	bool replay_due, replaying; /* LOAD_VERDICTS to give, given           */
+	bool reserve_owed, reserving, push_whole, push_owed;
+	bool link_full, pinged, pong_owed, ping_owed, alive_owed;
+	bool confirm_owed, error_owed, close_owed, abrupt;
 };
 
 void sat_ssession_init(struct sat_ssession *s, uint64_t ping_ms);

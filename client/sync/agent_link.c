@@ -1,0 +1,342 @@
+/* The agent's side of a connection: bytes to the session, effects to the
+ * replica and the link. Stores are done here and now, on the one thread the
+ * daemon has, so effects are performed in order and reported at once. */
+#include <string.h>
+
+#include "client/sync/agent_parts.h"
+#include "common/log.h"
+
+static struct sat_csession_event event_of(struct sat_agent *a,
+					  enum sat_csession_event_kind kind)
+{
+	return (struct sat_csession_event){ .kind = kind,
+					    .now_ms = uv_now(a->loop),
+					    .wall_ms = sat_agent_wall_ms(a) };
+}
+
+/* ---- effects ------------------------------------------------------------ */
+
+static void on_tick(uv_timer_t *timer)
+{
+	struct sat_agent *a = timer->data;
+	struct sat_csession_event ev = event_of(a, SAT_CEV_TICK);
+
+	if (a->link != NULL)
+		sat_agent_event(a, &ev);
+}
+
+static void set_timer(struct sat_agent *a, uint64_t at_ms)
+{
+	uint64_t now = uv_now(a->loop);
+
+	(void)uv_timer_start(&a->tick, on_tick, at_ms > now ? at_ms - now : 0,
+			     0);
+}
+
+/* A message that cannot be sent ends the link, which reports itself. */
+static void send_msg(struct sat_agent *a, const struct sat_msg *msg)
+{
+	int rc;
+
+	sat_buf_clear(&a->out);
+	rc = sat_msg_encode(a->zip, msg, &a->out);
+	if (rc == SAT_OK)
+		rc = sat_link_send(a->link, sat_buf_peek(&a->out));
+	if (rc != SAT_OK && rc != SAT_E_CLOSED)
+		sat_link_close(a->link, rc, "a message could not be made");
+}
+
+static void push_part(struct sat_agent *a, const struct sat_csession_effect *fx)
+{
+	struct sat_csession_event ev = event_of(a, SAT_CEV_SENT);
+	struct sat_msg msg;
+	struct sat_err err;
+	uint8_t hash[16], *dst;
+
+	sat_buf_clear(&a->part);
+	ev.rc = sat_buf_reserve(&a->part, fx->max, &dst);
+	if (ev.rc == SAT_OK)
+		ev.rc = sat_replica_outbox_read(a->replica, fx->seq, fx->offset,
+						dst, fx->max, &ev.len,
+						&ev.total, hash, &err);
+	if (ev.rc == SAT_OK) {
+		sat_csession_part(fx, (struct sat_slice){ dst, ev.len },
+				  ev.total, hash, &msg);
+		send_msg(a, &msg);
+		ev.full = sat_link_pending(a->link) > SAT_LINK_OUT_HIGH;
+	} else {
+		sat_log(SAT_LOG_ERROR, "replica", "outbox not readable",
+			SAT_KV_ERR(&err));
+	}
+	sat_csession_step(&a->session, &ev);
+}
+
+static int store_welcome(struct sat_agent *a, const struct sat_msg *msg,
+			 struct sat_err *err)
+{
+	int rc = sat_replica_welcome(a->replica, &msg->welcome,
+				     sat_agent_wall_ms(a), err);
+
+	if (rc == SAT_OK)
+		rc = sat_replica_stage_reset(a->replica, err);
+	if (rc != SAT_OK)
+		return rc;
+	a->backoff_ms = 0;
+	a->status.state = SAT_AGENT_CONNECTED;
+	a->status.last_rc = SAT_OK;
+	a->status.last_wire = 0;
+	a->status.last_error[0] = '\0';
+	sat_log(SAT_LOG_INFO, "sync", "connected",
+		SAT_KV_UINT("head", msg->welcome.head),
+		SAT_KV_INT("offset_ms", msg->welcome.offset_ms));
+	return SAT_OK;
+}
+
+static int checkpoint(struct sat_agent *a, const struct sat_msg *msg,
+		      uint64_t *ret_harvested, struct sat_err *err)
+{
+	bool ok = true;
+	int rc = sat_replica_checkpoint(a->replica, &msg->checkpoint,
+					sat_agent_wall_ms(a), ret_harvested,
+					&ok, err);
+
+	if (rc != SAT_OK)
+		return rc;
+	a->status.digest_ok = ok;
+	if (!ok)
+		sat_log(SAT_LOG_ERROR, "sync",
+			"digest differs from the server's",
+			SAT_KV_UINT("cursor", msg->checkpoint.cursor));
+	return SAT_OK;
+}
+
+/* Do what must be durable, then say so. */
+static void store(struct sat_agent *a, const struct sat_csession_effect *fx)
+{
+	struct sat_csession_event ev;
+	const struct sat_msg *m = fx->msg;
+	uint64_t harvested = 0;
+	struct sat_err err;
+	int rc;
+
+	switch (fx->kind) {
+	case SAT_CFX_STORE_WELCOME:
+		rc = store_welcome(a, m, &err);
+		break;
+	case SAT_CFX_STORE_CATALOGUE:
+		rc = sat_replica_catalogue_store(a->replica, &m->catalogue,
+						 &err);
+		break;
+	case SAT_CFX_STORE_GRANT:
+		rc = sat_replica_grant(a->replica, &m->grant, &err);
+		break;
+	case SAT_CFX_STORE_VERDICT:
+		rc = sat_replica_verdict(a->replica, &m->verdict,
+					 sat_agent_wall_ms(a), &err);
+		break;
+	case SAT_CFX_STAGE_ROWS:
+		rc = sat_replica_stage_rows(a->replica, &m->rows, &err);
+		break;
+	case SAT_CFX_STAGE_EVICT:
+		rc = sat_replica_stage_evict(a->replica, &m->evict, &err);
+		break;
+	default:
+		rc = checkpoint(a, m, &harvested, &err);
+		break;
+	}
+	a->status.local_failure = rc != SAT_OK && rc != SAT_E_BUSY;
+	if (rc != SAT_OK)
+		sat_log(SAT_LOG_ERROR, "replica", "not stored",
+			SAT_KV_ERR(&err));
+	ev = event_of(a, SAT_CEV_STORED);
+	ev.rc = rc;
+	sat_csession_step(&a->session, &ev);
+	if (harvested > a->harvested)
+		sat_agent_told_of(a, harvested);
+	else if (rc == SAT_OK && fx->kind == SAT_CFX_STORE_VERDICT)
+		sat_agent_look_soon(a); /* a split may have re-made one */
+}
+
+static void close_link(struct sat_agent *a,
+		       const struct sat_csession_effect *fx)
+{
+	struct sat_link *link = a->link;
+	int rc = fx->rc;
+
+	a->link = NULL;
+	sat_link_set_arg(link, NULL); /* its end is told already */
+	if (rc == SAT_OK || rc == SAT_E_PROTO)
+		sat_link_finish(link, rc, NULL);
+	else
+		sat_link_close(link, rc, NULL);
+	(void)uv_timer_stop(&a->tick);
+	sat_agent_ended(a, rc, fx->wire, fx->transient, fx->retry_ms,
+			sat_rc_name(rc));
+}
+
+static void perform(struct sat_agent *a, const struct sat_csession_effect *fx)
+{
+	switch (fx->kind) {
+	case SAT_CFX_SEND:
+		send_msg(a, fx->msg);
+		break;
+	case SAT_CFX_PUSH_PART:
+		push_part(a, fx);
+		break;
+	case SAT_CFX_TIMER:
+		set_timer(a, fx->at_ms);
+		break;
+	case SAT_CFX_CLOSE:
+		close_link(a, fx);
+		break;
+	case SAT_CFX_WIPE:
+		sat_log(SAT_LOG_WARN, "sync", "the server orders a wipe");
+		break;
+	default:
+		store(a, fx);
+		break;
+	}
+}
+
+void sat_agent_event(struct sat_agent *a, const struct sat_csession_event *ev)
+{
+	struct sat_csession_effect fx;
+
+	sat_csession_step(&a->session, ev);
+	if (a->performing)
+		return; /* the loop below, further up, goes on with it */
+	a->performing = true;
+	while (a->link != NULL && sat_csession_next(&a->session, &fx))
+		perform(a, &fx);
+	a->performing = false;
+	sat_agent_check_wishes(a);
+	sat_agent_changed(a);
+}
+
+void sat_agent_told_of(struct sat_agent *a, uint64_t last_seq)
+{
+	struct sat_csession_event ev = event_of(a, SAT_CEV_OUTBOX);
+
+	if (last_seq > a->harvested)
+		a->harvested = last_seq;
+	if (a->link == NULL)
+		return;
+	ev.last_seq = a->harvested;
+	sat_agent_event(a, &ev);
+}
+
+/* ---- the link's callbacks ----------------------------------------------- */
+
+static void on_open(struct sat_link *link, void *arg, enum sat_alpn alpn,
+		    const struct sat_peer *peer)
+{
+	struct sat_agent *a = arg;
+	struct sat_csession_event ev;
+	struct sat_msg_hello hello;
+	struct sat_err err;
+	int rc;
+
+	(void)alpn;
+	(void)peer;
+	if (a == NULL)
+		return;
+	sat_link_trust(link);
+	ev = event_of(a, SAT_CEV_OPEN);
+	rc = sat_replica_hello(a->replica, ev.wall_ms, &hello, &err);
+	if (rc != SAT_OK) {
+		sat_log(SAT_LOG_ERROR, "replica", "no HELLO", SAT_KV_ERR(&err));
+		sat_link_close(link, rc, err.msg);
+		return;
+	}
+	a->harvested = hello.last_seq;
+	ev.hello = &hello;
+	sat_agent_event(a, &ev);
+}
+
+static void on_frame(struct sat_link *link, void *arg,
+		     const struct sat_frame *frame)
+{
+	struct sat_agent *a = arg;
+	struct sat_csession_event ev;
+	struct sat_slice plain;
+	struct sat_err err;
+	int rc;
+
+	(void)link;
+	if (a == NULL)
+		return;
+	ev = event_of(a, SAT_CEV_MSG);
+	ev.frame_bytes = frame->payload.len + SAT_FRAME_HEAD_BYTES;
+	sat_arena_reset(&a->arena);
+	sat_buf_clear(&a->plain);
+	rc = sat_frame_open(a->zip, frame, &a->plain, &plain);
+	if (rc == SAT_OK)
+		rc = sat_msg_decode(frame->type, plain, &a->arena, &a->msg,
+				    &err);
+	if (rc == SAT_AGAIN) {
+		ev.kind = SAT_CEV_UNKNOWN;
+		ev.type = frame->type;
+	} else if (rc != SAT_OK) {
+		ev.kind = SAT_CEV_BAD;
+		ev.rc = rc;
+	} else {
+		ev.msg = &a->msg;
+	}
+	/* Stores are done at once, so the session is always ready here. */
+	sat_agent_event(a, &ev);
+}
+
+static void on_drain(struct sat_link *link, void *arg)
+{
+	struct sat_agent *a = arg;
+	struct sat_csession_event ev;
+
+	(void)link;
+	if (a == NULL)
+		return;
+	ev = event_of(a, SAT_CEV_DRAINED);
+	sat_agent_event(a, &ev);
+}
+
+static void on_closed(struct sat_link *link, void *arg, int rc,
+		      const char *detail)
+{
+	struct sat_agent *a = arg;
+
+	(void)link;
+	if (a == NULL) /* we ended it, and have said so */
+		return;
+	a->link = NULL;
+	(void)uv_timer_stop(&a->tick);
+	sat_agent_ended(a, rc == SAT_OK ? SAT_E_CLOSED : rc, 0,
+			rc != SAT_E_DENIED, 0, detail);
+}
+
+void sat_agent_connect(struct sat_agent *a)
+{
+	static const struct sat_link_handler handler = {
+		.on_open = on_open,
+		.on_frame = on_frame,
+		.on_drain = on_drain,
+		.on_closed = on_closed,
+	};
+	uint64_t ping_ms =
+		(uint64_t)sat_config_int(a->config, SAT_CFG_PING_SECONDS) *
+		1000;
+	struct sat_err err;
+	int rc;
+
+	if (a->link != NULL || a->stopping)
+		return;
+	(void)uv_timer_stop(&a->retry);
+	a->tried_ms = uv_now(a->loop);
+	a->status.attempts++;
+	a->status.state = SAT_AGENT_CONNECTING;
+	sat_csession_init(&a->session, ping_ms);
+	rc = sat_link_connect(a->loop, a->tls, SAT_ALPN_SYNC, a->host, a->port,
+			      &handler, a, &a->link, &err);
+	if (rc != SAT_OK) {
+		a->link = NULL;
+		sat_agent_ended(a, rc, 0, true, 0, err.msg);
+	}
+}

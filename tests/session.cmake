@@ -1,0 +1,6 @@
+# The two pure sessions, and the running server.
+set(world session/world.c session/world_device.c session/world_server.c)
+if(TARGET sat_server_session AND TARGET sat_client_session)
+	sat_test(test_session_pair SOURCES session/test_pair.c ${world}
+		NEEDS sat_server_session sat_client_session)
+endif()
