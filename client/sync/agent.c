@@ -1,3 +1,4 @@
+#define _GNU_SOURCE /* CLOCK_BOOTTIME */
 #include "client/sync/agent.h"
 
 #include <stdlib.h>
@@ -27,7 +28,7 @@ static int64_t clock_ms(clockid_t id)
 int64_t sat_agent_wall_ms(struct sat_agent *a)
 {
 	int64_t wall = clock_ms(CLOCK_REALTIME);
-	int64_t gap = wall - clock_ms(CLOCK_MONOTONIC);
+	int64_t gap = wall - clock_ms(CLOCK_BOOTTIME);
 	int64_t moved = gap - a->clock_gap_ms;
 	struct sat_err err;
 
@@ -317,7 +318,7 @@ int sat_agent_start(const struct sat_agent_options *o, struct sat_agent **ret,
 	a->status.digest_ok = true;
 	slash = strrchr(a->path, '/');
 	a->file = slash == NULL ? a->path : a->path + (slash - a->path) + 1;
-	a->clock_gap_ms = clock_ms(CLOCK_REALTIME) - clock_ms(CLOCK_MONOTONIC);
+	a->clock_gap_ms = clock_ms(CLOCK_REALTIME) - clock_ms(CLOCK_BOOTTIME);
 	sat_arena_init(&a->arena, MEMORY_MAX);
 	sat_buf_init(&a->plain, SAT_UNZIP_BYTES_MAX);
 	sat_buf_init(&a->out, 2 * SAT_FRAME_BYTES_MAX);

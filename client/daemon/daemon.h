@@ -1,0 +1,57 @@
+/* daemon.h - satcheld: enrolling a device, and keeping its replica in step.
+ *
+ * A device's folder: replica.db, device.key, device.pem, ca.pem,
+ * satcheld.conf, lock, sock, running (there while a daemon runs: found at a
+ * start, the last stop was not clean).
+ */
+#ifndef SAT_DAEMON_H
+#define SAT_DAEMON_H
+
+#include "client/replica/replica.h"
+#include "common/config.h"
+#include "common/file.h"
+#include "common/tls.h"
+
+enum {
+	SAT_EXIT_DONE = 0,
+	SAT_EXIT_FAILED = 1,
+	SAT_EXIT_USAGE = 2,
+	SAT_EXIT_NO_SERVER = 3,
+	SAT_EXIT_REFUSED = 4,
+	SAT_EXIT_LOCAL = 5,
+};
+
+/* An invitation: satchel://HOST:PORT/TOKEN/HASH */
+struct sat_invitation {
+	char host[256];
+	uint16_t port;
+	char token[64];
+	uint8_t pin[32]; /* SHA-256 of the CA's public key */
+};
+
+/* SAT_E_INVAL with a sentence when the text is no invitation. */
+int sat_invitation_parse(const char *text, struct sat_invitation *ret,
+			 struct sat_err *err) SAT_MUST_CHECK;
+
+/* `satcheld enroll`; returns an exit code. */
+int sat_daemon_enrol(const char *dir, const char *invite);
+
+struct sat_daemon_run {
+	const char *dir;
+	bool once;
+	uint64_t timeout_ms; /* for once */
+};
+
+/* `satcheld run`; returns an exit code. */
+int sat_daemon_run(const struct sat_daemon_run *how);
+
+/* The folder's keys as a client's TLS settings. */
+int sat_daemon_tls(const char *dir, struct sat_tls_ctx **ret,
+		   struct sat_err *err) SAT_MUST_CHECK;
+
+int64_t sat_daemon_wall_ms(void);
+
+/* What a result of the agent means to whoever called the program. */
+int sat_daemon_exit_code(int rc);
+
+#endif

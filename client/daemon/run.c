@@ -1,0 +1,438 @@
+/* run: one loop, one replica, one agent, and the local socket by which
+ * `satchel` asks how things stand. */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "client/daemon/daemon.h"
+#include "client/sync/agent.h"
+#include "common/log.h"
+#include "common/pki.h"
+#include "proto/local.h"
+
+struct daemon {
+	const struct sat_daemon_run *how;
+	uv_loop_t loop;
+	uv_signal_t term, intr;
+	uv_timer_t upkeep;
+	char replica_path[4096], running_path[4096];
+	char host[256];
+	uint16_t port;
+	struct sat_lock lock;
+	struct sat_config *config;
+	struct sat_tls_ctx *tls;
+	struct sat_replica *replica;
+	struct sat_agent *agent;
+	struct sat_local *local;
+	struct sat_agent_wish wish; /* of --once */
+	bool stopping, bar;
+	int exit_code;
+};
+
+enum { UPKEEP_MS = 10 * 60 * 1000, UPKEEP_SOON_MS = 2000 };
+
+int sat_daemon_exit_code(int rc)
+{
+	switch (rc) {
+	case SAT_OK:
+		return SAT_EXIT_DONE;
+	case SAT_E_TIMEOUT:
+	case SAT_E_CLOSED:
+	case SAT_E_BUSY:
+	case SAT_E_PROTO:
+		return SAT_EXIT_NO_SERVER;
+	case SAT_E_DENIED:
+		return SAT_EXIT_REFUSED;
+	default:
+		return SAT_EXIT_LOCAL;
+	}
+}
+
+static int read_pem(const char *dir, const char *name, struct sat_buf *ret,
+		    struct sat_err *err)
+{
+	char path[4096];
+	int rc = sat_path_join(path, sizeof path, dir, name, err);
+
+	sat_buf_init(ret, SAT_PEM_BYTES_MAX);
+	return rc == SAT_OK ? sat_file_read(path, SAT_PEM_BYTES_MAX, ret, err)
+			    : rc;
+}
+
+int sat_daemon_tls(const char *dir, struct sat_tls_ctx **ret,
+		   struct sat_err *err)
+{
+	struct sat_buf ca = { .max = 1 }, cert = { .max = 1 },
+		       key = { .max = 1 };
+	int rc = read_pem(dir, "ca.pem", &ca, err);
+
+	if (rc == SAT_OK)
+		rc = read_pem(dir, "device.pem", &cert, err);
+	if (rc == SAT_OK)
+		rc = read_pem(dir, "device.key", &key, err);
+	if (rc == SAT_OK)
+		rc = sat_tls_client_ctx(sat_buf_peek(&ca), sat_buf_peek(&cert),
+					sat_buf_peek(&key), NULL, ret, err);
+	if (key.base != NULL)
+		sat_secret_wipe(key.base, key.len);
+	sat_buf_fini(&ca);
+	sat_buf_fini(&cert);
+	sat_buf_fini(&key);
+	return rc;
+}
+
+/* ---- stopping ----------------------------------------------------------- */
+
+static void quiet(void *arg)
+{
+	(void)arg;
+}
+
+static void stop(struct daemon *d)
+{
+	if (d->stopping)
+		return;
+	d->stopping = true;
+	uv_close((uv_handle_t *)&d->term, NULL);
+	uv_close((uv_handle_t *)&d->intr, NULL);
+	uv_close((uv_handle_t *)&d->upkeep, NULL);
+	sat_local_close(d->local, quiet, NULL);
+	sat_agent_stop(d->agent, quiet, NULL);
+}
+
+static void on_signal(uv_signal_t *handle, int number)
+{
+	(void)number;
+	stop(handle->data);
+}
+
+/* ---- --once ------------------------------------------------------------- */
+
+static int say_done(int rc, uint64_t confirmed, uint64_t rejected)
+{
+	if (rc == SAT_OK)
+		(void)printf("done: %llu confirmed, %llu rejected\n",
+			     (unsigned long long)confirmed,
+			     (unsigned long long)rejected);
+	(void)fflush(stdout);
+	return sat_daemon_exit_code(rc);
+}
+
+static void on_once_done(struct sat_agent_wish *w, int rc)
+{
+	struct daemon *d = w->arg;
+	struct sat_agent_status agent;
+	struct sat_replica_status s = { .confirmed = 0 };
+	struct sat_err err;
+
+	if (d->bar)
+		(void)fputc('\n', stderr);
+	sat_agent_status(d->agent, &agent);
+	if (sat_replica_status(d->replica, &s, &err) != SAT_OK && rc == SAT_OK)
+		rc = err.rc;
+	d->exit_code = say_done(rc, s.confirmed, s.rejected);
+	if (rc != SAT_OK)
+		(void)fprintf(stderr, "satcheld: not done: %s\n",
+			      agent.last_error[0] != '\0' ? agent.last_error
+							  : sat_rc_name(rc));
+	stop(d);
+}
+
+/* The first data can take a while: say how much has come. */
+static void on_change(void *arg)
+{
+	struct daemon *d = arg;
+	struct sat_replica_status s;
+	struct sat_err err;
+
+	if (!d->bar || sat_replica_status(d->replica, &s, &err) != SAT_OK)
+		return;
+	(void)fprintf(stderr, "\r%s: %llu rows %s ", d->host,
+		      (unsigned long long)s.rows,
+		      s.filling ? "so far" : "complete");
+	(void)fflush(stderr);
+}
+
+/* ---- the local socket --------------------------------------------------- */
+
+struct asked {
+	struct sat_agent_wish wish;
+	struct sat_local_call *call;
+	struct daemon *d;
+};
+
+static void on_asked_done(struct sat_agent_wish *w, int rc)
+{
+	struct asked *q = w->arg;
+	struct sat_replica_status s = { .confirmed = 0 };
+	struct sat_err err;
+
+	if (rc == SAT_OK)
+		rc = sat_replica_status(q->d->replica, &s, &err);
+	sat_local_answer(q->call,
+			 json_pack("{s:i, s:I, s:I}", "rc", rc, "confirmed",
+				   (json_int_t)s.confirmed, "rejected",
+				   (json_int_t)s.rejected));
+	free(q);
+}
+
+static json_t *status_json(struct daemon *d)
+{
+	static const char *const names[] = { "waiting", "connecting",
+					     "connected", "refused",
+					     "stopped" };
+	struct sat_agent_status s;
+
+	sat_agent_status(d->agent, &s);
+	return json_pack("{s:i, s:s, s:I, s:I, s:s, s:b, s:b, s:i}", "rc", 0,
+			 "connection", names[s.state], "attempts",
+			 (json_int_t)s.attempts, "next_ms",
+			 (json_int_t)s.next_ms, "last_error", s.last_error,
+			 "digest_ok", s.digest_ok, "local_failure",
+			 s.local_failure, "pid", (int)getpid());
+}
+
+static void on_call(void *arg, struct sat_local_call *call, json_t *request)
+{
+	struct daemon *d = arg;
+	const char *ask = json_string_value(json_object_get(request, "ask"));
+	json_int_t timeout_ms =
+		json_integer_value(json_object_get(request, "timeout_ms"));
+	struct asked *q;
+
+	if (ask != NULL && strcmp(ask, "status") == 0) {
+		sat_local_answer(call, status_json(d));
+	} else if (ask != NULL && strcmp(ask, "sync") == 0 && !d->stopping &&
+		   (q = calloc(1, sizeof *q)) != NULL) {
+		*q = (struct asked){ .call = call, .d = d };
+		q->wish.done = on_asked_done;
+		q->wish.arg = q;
+		sat_agent_sync(d->agent, &q->wish,
+			       timeout_ms > 0 ? (uint64_t)timeout_ms : 30000);
+	} else {
+		sat_local_answer(call, NULL);
+	}
+	json_decref(request);
+}
+
+/* ---- upkeep ------------------------------------------------------------- */
+
+static void on_upkeep(uv_timer_t *timer)
+{
+	struct daemon *d = timer->data;
+	struct sat_err err;
+	int pages = (int)sat_config_int(d->config, SAT_CFG_CHECKPOINT_PAGES);
+	int days = (int)sat_config_int(d->config, SAT_CFG_ACKED_DAYS);
+
+	if (sat_replica_upkeep(d->replica, pages, days, sat_daemon_wall_ms(),
+			       &err) != SAT_OK)
+		sat_log(SAT_LOG_WARN, "replica", "upkeep", SAT_KV_ERR(&err));
+}
+
+/* ---- starting ----------------------------------------------------------- */
+
+static int open_folder(struct daemon *d, struct sat_err *err)
+{
+	const char *dir = d->how->dir;
+	bool rescued = false;
+	char path[4096];
+	int rc;
+
+	rc = sat_path_join(path, sizeof path, dir, "satcheld.conf", err);
+	if (rc == SAT_OK)
+		rc = sat_config_load(SAT_PART_CLIENT, path, &d->config, err);
+	if (rc == SAT_OK)
+		rc = sat_path_join(d->running_path, sizeof d->running_path, dir,
+				   "running", err);
+	if (rc == SAT_OK && sat_file_exists(d->running_path)) {
+		rc = sat_replica_check(d->replica_path, &rescued, err);
+		if (rc == SAT_OK && rescued)
+			(void)fprintf(stderr,
+				      "satcheld: the replica was damaged; what "
+				      "was not yet sent is saved, the rest is "
+				      "fetched again\n");
+	}
+	if (rc == SAT_OK)
+		rc = sat_file_write(d->running_path, sat_slice_str("running\n"),
+				    0600, err);
+	if (rc == SAT_OK)
+		rc = sat_replica_open(d->replica_path, &d->replica, err);
+	if (rc == SAT_OK)
+		rc = sat_daemon_tls(dir, &d->tls, err);
+	return rc;
+}
+
+/* What was written while no daemon ran becomes one changeset: triggers
+ * cannot see where one transaction ended and the next began. */
+static int gather_backlog(struct daemon *d, struct sat_err *err)
+{
+	struct sat_replica_status s;
+	uint64_t seq;
+	int rc = sat_replica_harvest(d->replica, sat_daemon_wall_ms(), true,
+				     10000, &seq, err);
+
+	if (rc == SAT_OK)
+		rc = sat_replica_status(d->replica, &s, err);
+	if (rc != SAT_OK)
+		return rc;
+	if (!sat_hostport_parse(sat_slice_str(s.server), 7443, d->host,
+				&d->port))
+		return sat_err_set(err, SAT_E_CORRUPT, 0, "run",
+				   "the replica names no server");
+	d->bar = d->how->once && s.filling && isatty(2);
+	return SAT_OK;
+}
+
+static int start(struct daemon *d, struct sat_err *err)
+{
+	struct sat_agent_options a = { .loop = &d->loop,
+				       .replica = d->replica,
+				       .replica_path = d->replica_path,
+				       .config = d->config,
+				       .tls = d->tls,
+				       .host = d->host,
+				       .port = d->port,
+				       .on_change = on_change,
+				       .arg = d };
+	struct sat_local_options l = { .loop = &d->loop,
+				       .dir = d->how->dir,
+				       .name = "sock",
+				       .greeting = "satcheld " SAT_VERSION,
+				       .on_call = on_call,
+				       .arg = d };
+	int rc = sat_agent_start(&a, &d->agent, err);
+
+	if (rc != SAT_OK)
+		return rc;
+	rc = sat_local_open(&l, &d->local, err);
+	if (rc != SAT_OK) {
+		sat_agent_stop(d->agent, quiet, NULL);
+		return rc;
+	}
+	(void)uv_signal_init(&d->loop, &d->term);
+	(void)uv_signal_init(&d->loop, &d->intr);
+	(void)uv_timer_init(&d->loop, &d->upkeep);
+	d->term.data = d->intr.data = d->upkeep.data = d;
+	(void)uv_signal_start(&d->term, on_signal, SIGTERM);
+	(void)uv_signal_start(&d->intr, on_signal, SIGINT);
+	(void)uv_timer_start(&d->upkeep, on_upkeep, UPKEEP_SOON_MS, UPKEEP_MS);
+	if (d->how->once) {
+		d->wish.done = on_once_done;
+		d->wish.arg = d;
+		sat_agent_sync(d->agent, &d->wish, d->how->timeout_ms);
+	}
+	return SAT_OK;
+}
+
+/* A daemon holds the lock: let it do the work, and wait. */
+static int ask_the_daemon(const struct sat_daemon_run *how, pid_t holder,
+			  struct sat_err *err)
+{
+	json_t *request, *answer = NULL;
+	int fd, rc;
+
+	rc = sat_ask_connect(how->dir, "sock", 5000, &fd, err);
+	if (rc != SAT_OK)
+		return sat_err_set(err, SAT_E_IO, 0, "run",
+				   "process %ld holds %s/lock but does not "
+				   "answer",
+				   (long)holder, how->dir);
+	request = json_pack("{s:s, s:I}", "ask", "sync", "timeout_ms",
+			    (json_int_t)how->timeout_ms);
+	rc = sat_ask(fd, request, (int)how->timeout_ms + 5000, &answer, err);
+	json_decref(request);
+	(void)close(fd);
+	if (rc == SAT_OK) {
+		rc = (int)json_integer_value(json_object_get(answer, "rc"));
+		(void)say_done(rc,
+			       (uint64_t)json_integer_value(json_object_get(
+				       answer, "confirmed")),
+			       (uint64_t)json_integer_value(
+				       json_object_get(answer, "rejected")));
+		if (rc != SAT_OK)
+			(void)sat_err_set(err, rc, 0, "run",
+					  "the daemon could not: %s",
+					  sat_rc_name(rc));
+		json_decref(answer);
+	}
+	return rc;
+}
+
+static int find_folder(struct daemon *d, struct sat_err *err)
+{
+	char path[4096];
+	int rc;
+
+	rc = sat_path_join(d->replica_path, sizeof d->replica_path, d->how->dir,
+			   "replica.db", err);
+	if (rc == SAT_OK)
+		rc = sat_path_join(path, sizeof path, d->how->dir, "device.pem",
+				   err);
+	if (rc == SAT_OK &&
+	    !(sat_file_exists(path) && sat_file_exists(d->replica_path)))
+		rc = sat_err_set(err, SAT_E_NOTFOUND, 0, "run",
+				 "%s is not an enrolled device; `satcheld "
+				 "enroll --dir DIR INVITE` makes one",
+				 d->how->dir);
+	if (rc == SAT_OK)
+		rc = sat_path_join(path, sizeof path, d->how->dir, "lock", err);
+	if (rc == SAT_OK)
+		rc = sat_lock_take(path, &d->lock, err);
+	return rc;
+}
+
+static int serve(struct daemon *d, struct sat_err *err)
+{
+	int rc = open_folder(d, err);
+
+	if (rc == SAT_OK)
+		rc = gather_backlog(d, err);
+	if (rc != SAT_OK)
+		return rc;
+	sat_log_set_level(d->how->once
+				  ? SAT_LOG_ERROR
+				  : (enum sat_log_level)sat_config_int(
+					    d->config, SAT_CFG_LOG_LEVEL));
+	(void)uv_loop_init(&d->loop);
+	rc = start(d, err);
+	(void)uv_run(&d->loop, UV_RUN_DEFAULT);
+	if (uv_loop_close(&d->loop) != 0)
+		sat_log(SAT_LOG_WARN, "main", "the loop had handles left");
+	return rc;
+}
+
+int sat_daemon_run(const struct sat_daemon_run *how)
+{
+	struct daemon d = { .how = how };
+	struct sat_err err;
+	int rc;
+
+	d.lock.fd = -1;
+	rc = find_folder(&d, &err);
+	if (rc == SAT_E_BUSY) {
+		rc = how->once ? ask_the_daemon(how, d.lock.holder, &err)
+			       : sat_err_set(&err, SAT_E_EXISTS, 0, "run",
+					     "process %ld syncs %s already",
+					     (long)d.lock.holder, how->dir);
+		d.exit_code = sat_daemon_exit_code(rc);
+	} else if (rc == SAT_OK) {
+		rc = serve(&d, &err);
+	}
+	if (rc != SAT_OK) {
+		(void)fprintf(stderr, "satcheld: %s\n", err.msg);
+		if (d.exit_code == SAT_EXIT_DONE)
+			d.exit_code = SAT_EXIT_LOCAL;
+	}
+	if (d.replica != NULL) {
+		sat_replica_close(d.replica);
+		(void)unlink(d.running_path); /* a clean stop */
+	}
+	sat_tls_ctx_free(d.tls);
+	sat_config_free(d.config);
+	sat_lock_drop(&d.lock);
+	sat_log_flush();
+	return d.exit_code;
+}
