@@ -194,6 +194,8 @@ static int fail(struct sat_tls *t, int code, const char *op,
 	if (rc == SAT_E_DENIED && verdict != X509_V_OK)
 		return sat_err_set(err, rc, code, op, "%s: %s", why,
 				   X509_verify_cert_error_string(verdict));
+	if (ERR_GET_REASON(first) == SSL_R_CALLBACK_FAILED)
+		why = "no application protocol was asked for";
 	return sat_err_set(err, rc, code, op, "%s",
 			   why != NULL ? why : "TLS failed");
 }
