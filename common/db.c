@@ -111,12 +111,12 @@ static int cache_grow(struct sat_db *db, struct sat_err *err)
 	uint32_t cap = db->cap == 0 ? 64 : db->cap * 2;
 	struct sat_db_cached *cache;
 
-	if (db->count + 1 <= db->cap / 3 * 2)
-		return SAT_OK;
 	if (db->count >= SAT_DB_STATEMENTS_MAX)
 		return sat_err_set(err, SAT_E_LIMIT, 0, "db_stmt",
 				   "more than %d prepared statements",
 				   SAT_DB_STATEMENTS_MAX);
+	if (db->count + 1 <= db->cap / 3 * 2)
+		return SAT_OK;
 	cache = calloc(cap, sizeof *cache);
 	if (cache == NULL)
 		return sat_err_set(err, SAT_E_NOMEM, 0, "db_stmt",
