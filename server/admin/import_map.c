@@ -19,9 +19,9 @@ static int position(const json_t *header, const char *name)
 	return -1;
 }
 
-/* Every CSV column that a spec names must exist. */
-static int check_sources(const json_t *header, const json_t *spec,
-			 struct sat_err *err)
+/* Every CSV column that a plain spec names must exist. */
+static int check_source(const json_t *header, const json_t *spec,
+			struct sat_err *err)
 {
 	const char *from = json_string_value(json_object_get(spec, "from"));
 	const json_t *join = json_object_get(spec, "join"), *v;
@@ -47,12 +47,28 @@ static int check_sources(const json_t *header, const json_t *spec,
 	return SAT_OK;
 }
 
+/* A spec, or several of which the first that finds something counts. */
+static int check_sources(const json_t *header, const json_t *spec,
+			 struct sat_err *err)
+{
+	const json_t *first = json_object_get(spec, "first"), *v;
+	size_t i;
+	int rc = SAT_OK;
+
+	if (first == NULL)
+		return check_source(header, spec, err);
+	json_array_foreach(first, i, v)
+		if (rc == SAT_OK)
+			rc = check_source(header, v, err);
+	return rc;
+}
+
 static int check_rule(struct sat_import_map *m, const char *name,
 		      const json_t *spec, struct sat_err *err)
 {
-	static const char *const words[] = { "from",   "join",  "with",
-					     "value",  "add",   "replace",
-					     "lookup", "empty" };
+	static const char *const words[] = { "from",    "join",   "with",
+					     "value",   "add",    "first",
+					     "replace", "lookup", "empty" };
 	struct sat_import_rule *rule = &m->rules[m->rule_count];
 	const char *word;
 	const json_t *v;
@@ -321,28 +337,29 @@ static int gather(const struct sat_import_map *m, const json_t *spec,
 	return rc;
 }
 
-int sat_import_text(struct sat_import_map *m, const struct sat_admin *a,
-		    const struct sat_import_rule *rule, const json_t *line,
-		    struct sat_arena *arena, struct sat_slice *ret,
-		    bool *ret_empty, struct sat_err *err)
+/* One spec: gathered, replaced, looked up. */
+static int text_of(struct sat_import_map *m, const struct sat_admin *a,
+		   const json_t *spec, const json_t *line,
+		   struct sat_arena *arena, struct sat_slice *ret,
+		   bool *ret_empty, struct sat_err *err)
 {
-	const json_t *find = json_object_get(rule->spec, "lookup");
+	const json_t *find = json_object_get(spec, "lookup");
 	const char *text;
 	char *gathered;
 	int rc;
 
-	rc = gather(m, rule->spec, line, arena, &gathered);
+	rc = gather(m, spec, line, arena, &gathered);
 	if (rc != SAT_OK)
 		return sat_err_set(err, rc, 0, "import", "a field is too long");
 	text = gathered;
 	if (*text == '\0') {
-		text = json_string_value(json_object_get(rule->spec, "empty"));
+		text = json_string_value(json_object_get(spec, "empty"));
 		*ret_empty = text == NULL;
 		if (text == NULL)
 			return SAT_OK;
 	} else {
 		const char *other = json_string_value(json_object_get(
-			json_object_get(rule->spec, "replace"), text));
+			json_object_get(spec, "replace"), text));
 
 		if (other != NULL)
 			text = other;
@@ -355,4 +372,25 @@ int sat_import_text(struct sat_import_map *m, const struct sat_admin *a,
 	}
 	*ret = sat_slice_str(text);
 	return SAT_OK;
+}
+
+int sat_import_text(struct sat_import_map *m, const struct sat_admin *a,
+		    const struct sat_import_rule *rule, const json_t *line,
+		    struct sat_arena *arena, struct sat_slice *ret,
+		    bool *ret_empty, struct sat_err *err)
+{
+	const json_t *first = json_object_get(rule->spec, "first"), *v;
+	size_t i;
+	int rc = SAT_OK;
+
+	if (first == NULL)
+		return text_of(m, a, rule->spec, line, arena, ret, ret_empty,
+			       err);
+	*ret_empty = true;
+	json_array_foreach(first, i, v) {
+		rc = text_of(m, a, v, line, arena, ret, ret_empty, err);
+		if (rc != SAT_E_NOTFOUND && !(rc == SAT_OK && *ret_empty))
+			break;
+	}
+	return rc;
 }

@@ -17,7 +17,8 @@
  *      "currency":   {"value": "USD"}}}
  *
  * An empty field leaves the column alone ("empty": "text" replaces it).
- * "join" takes several CSV columns: {"join": ["city", "street"], "with": " "}.
+ * "join" takes several CSV columns: {"join": ["city", "street"], "with": " "};
+ * "first": [...] takes the first of several rules that finds something.
  */
 #ifndef SAT_ADMIN_OPS_IMPORT_H
 #define SAT_ADMIN_OPS_IMPORT_H
