@@ -378,7 +378,7 @@ static void wild_change(struct sat_arena *a, struct fx_rng *g,
 
 	*ch = (struct sat_change){ .column = column, .at_ms = d->at_ms };
 	if (fx_below(g, 2) == 0)
-		ch->at_ms -= fx_below(g, 100000);
+		ch->at_ms = (int64_t)((uint64_t)d->at_ms - fx_below(g, 100000));
 	if (c->policy == SAT_POLICY_SET) {
 		ch->adds = wild_elements(a, g, &ch->add_count);
 		ch->removes = wild_elements(a, g, &ch->remove_count);
