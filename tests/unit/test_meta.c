@@ -211,6 +211,66 @@ static void test_golden(void **state)
 	sat_buf_fini(&out);
 }
 
+/* Equally many columns hold either write: that of the first column is the
+ * default. A column numbered 0 forbids the short form of the columns. */
+static void test_default_ties(void **state)
+{
+	static const struct {
+		uint16_t second; /* written with column 0 */
+		uint8_t bitmap, gaps[2];
+	} rows[] = { { 1, 0x03, { 2, 1 } }, { 2, 0x05, { 1, 2 } } };
+	struct sat_column columns[4] = {
+		{ .no = 0 }, { .no = 1 }, { .no = 2 }, { .no = 3 }
+	};
+	struct sat_table t = { .columns = columns, .column_count = 4 };
+	struct sat_value values[4];
+	struct sat_row row;
+	struct sat_buf out;
+
+	(void)state;
+	sat_buf_init(&out, 1 << 16);
+	for (size_t k = 0; k < SAT_COUNT_OF(rows); k++) {
+		const uint8_t want[] = {
+			0x51,
+			0x02,
+			0x01,
+			0x05,
+			0x06,
+			0x01, /* 1:5 7:1 */
+			0x02,
+			0xc0,
+			0x3e, /* default: (7,1) at 4000 ms */
+			0x02,
+			rows[k].bitmap,
+			/* the other two: plain, by (1,5), 2000 ms earlier */
+			0x02,
+			rows[k].gaps[0],
+			0x00,
+			0x00,
+			0xbe,
+			0x3e,
+			rows[k].gaps[1],
+			0x00,
+			0x00,
+			0xbe,
+			0x3e,
+		};
+		struct sat_delta d = delta_for(&t, "");
+
+		assert_int_equal(sat_row_init(&arena, &t, &row), SAT_OK);
+		for (uint16_t i = 0; i < 4; i++)
+			put(&d, i, "x", AT(2000));
+		apply(&row, &d, 1, 5);
+		d = delta_for(&t, "1:5");
+		put(&d, 0, "y", AT(4000));
+		put(&d, rows[k].second, "y", AT(4000));
+		apply(&row, &d, 7, 1);
+		assert_int_equal(encode(&t, &row, values, &out), sizeof want);
+		assert_memory_equal(sat_buf_peek(&out).ptr, want, sizeof want);
+	}
+	sat_buf_fini(&out);
+}
+
 /* The default is what most columns hold, so an edit of a few stays small and
  * an edit of most becomes the default. */
 static void test_default_moves(void **state)
@@ -545,6 +605,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_sizes),
 		cmocka_unit_test(test_golden),
+		cmocka_unit_test(test_default_ties),
 		cmocka_unit_test(test_default_moves),
 		cmocka_unit_test(test_growth),
 		cmocka_unit_test(test_wrong_values),
