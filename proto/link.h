@@ -142,7 +142,8 @@ void sat_listener_set_limits(struct sat_listener *listener, uint32_t links_max,
 uint32_t sat_listener_links(const struct sat_listener *listener);
 
 /* Take no more connections; those still in their handshake are closed, open
- * ones are the owner's. The memory goes when the last link has gone. */
+ * ones are the owner's. The memory goes by itself with the last link: do not
+ * touch the listener again. */
 void sat_listener_close(struct sat_listener *listener);
 
 #endif

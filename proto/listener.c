@@ -263,8 +263,7 @@ uint32_t sat_listener_links(const struct sat_listener *s)
 
 void sat_listener_close(struct sat_listener *s)
 {
-	if (s->closed)
-		return;
+	SAT_ASSERT(!s->closed);
 	s->closed = true;
 	s->waiting = false;
 	while (s->first != NULL) /* each leaves the list as it closes */
