@@ -25,8 +25,8 @@ struct sat_feed_ask {
 	uint32_t replica;
 	const struct sat_rights *rights;
 	struct sat_feed_at at;
-	bool live;         /* device has a checkpoint: suppress its echoes */
-	size_t bytes_max;  /* stop after about so many bytes of frames     */
+	bool live;        /* device has a checkpoint: suppress its echoes */
+	size_t bytes_max; /* stop after about so many bytes of frames     */
 	int64_t now_ms;
 };
 

@@ -1,0 +1,303 @@
+/* A pull reads in passes. A pass goes through every granted scope up to the
+ * head it began with; each read is a short snapshot of its own, so a pass may
+ * span many. Rows that move meanwhile get a later position and are met in the
+ * next pass, which starts where this one ended. The pass that ends in a
+ * snapshot whose head it has reached has seen one state of the whole, and
+ * only then is there a checkpoint (SYNC section 5). */
+#include "server/feed/feed.h"
+
+#include <string.h>
+
+#include "server/access/emit.h"
+#include "server/feed/pages.h"
+
+enum { BATCH_BYTES = 512 * 1024 };
+
+struct entry {
+	uint64_t seq, row_seq;
+	const struct sat_table *table;
+	struct sat_id id; /* of an evict */
+	bool evict;
+};
+
+struct pull {
+	struct sat_store *store;
+	const struct sat_feed_ask *ask;
+	struct sat_feed_answer *ret;
+	struct sat_feed_at at;
+	struct sat_pages pages;
+	struct entry *batch; /* SAT_PAGES_ENTRIES */
+	uint32_t count;
+	struct sat_err *err;
+};
+
+static int on_entry(void *arg, uint64_t seq, const struct sat_table *t,
+		    uint64_t row_seq, const struct sat_id *id, bool evict)
+{
+	struct pull *p = arg;
+	struct entry *e = &p->batch[p->count++];
+
+	*e = (struct entry){
+		.seq = seq, .row_seq = row_seq, .table = t, .evict = evict
+	};
+	if (evict)
+		e->id = *id;
+	return p->count == SAT_PAGES_ENTRIES ? SAT_AGAIN : SAT_OK;
+}
+
+/* ---- what a row needs --------------------------------------------------- */
+
+enum fate { FATE_SKIP, FATE_REF, FATE_ROW };
+
+static const struct sat_place *place_in(const struct sat_stored_row *row,
+					uint32_t scope)
+{
+	for (uint32_t i = 0; i < row->place_count; i++) {
+		if (row->places[i].scope == scope)
+			return &row->places[i];
+	}
+	return NULL;
+}
+
+/* Has the device got this state through another of its scopes: before this
+ * pass, or in this pass through a scope that is read earlier? Positions only
+ * grow, so a place at or before `upto` was there when its scope was read. */
+static bool known_elsewhere(const struct pull *p,
+			    const struct sat_stored_row *row, uint32_t scope)
+{
+	for (uint32_t i = 0; i < row->place_count; i++) {
+		const struct sat_place *pl = &row->places[i];
+
+		if (pl->evict || pl->scope == scope ||
+		    !sat_rights_hold(p->ask->rights, pl->scope))
+			continue;
+		if (pl->seq <= p->at.cursor ||
+		    (pl->scope < scope && pl->seq <= p->at.upto))
+			return true;
+	}
+	return false;
+}
+
+static int only_author(struct pull *p, const struct sat_stored_row *row,
+		       bool *ret)
+{
+	struct sat_vv vv, dv;
+	int rc = sat_meta_vectors(&p->pages.arena, row->meta, &vv, &dv);
+
+	if (rc == SAT_OK)
+		*ret = vv.count == 1 && vv.dots[0].replica == p->ask->replica;
+	return rc;
+}
+
+/* What its author holds exactly is not sent back. Its places are another
+ * matter: a row he made himself was never placed by a page, and one that
+ * entered a scope later (its place is younger than the row) moved without
+ * him. A reference tells him. */
+static int fate_of(struct pull *p, const struct sat_stored_row *row,
+		   const struct sat_place *place, enum fate *ret)
+{
+	bool own = false;
+	int rc;
+
+	if (p->ask->live && p->at.cursor != 0 && row->held &&
+	    row->origin == p->ask->replica) {
+		rc = only_author(p, row, &own);
+		if (rc != SAT_OK)
+			return rc;
+		*ret = !row->deleted && (own || place->seq != row->seq)
+			       ? FATE_REF
+			       : FATE_SKIP;
+		return SAT_OK;
+	}
+	*ret = known_elsewhere(p, row, place->scope) ? FATE_REF : FATE_ROW;
+	return SAT_OK;
+}
+
+static int take_row(struct pull *p, uint32_t scope, const struct entry *e)
+{
+	const struct sat_place *place;
+	struct sat_stored_row row;
+	enum fate fate;
+	int rc;
+
+	rc = sat_store_row_at(p->store, e->table, e->row_seq, &p->pages.arena,
+			      &row, p->err);
+	if (rc != SAT_OK)
+		return rc;
+	place = row.seq == 0 ? NULL : place_in(&row, scope);
+	if (place == NULL || place->evict || place->seq != e->seq)
+		return sat_err_set(p->err, SAT_E_CORRUPT, 0, "feed",
+				   "a feed entry and its %s row disagree",
+				   e->table->name);
+	rc = fate_of(p, &row, place, &fate);
+	if (rc != SAT_OK)
+		return sat_err_set(p->err, rc, 0, "feed",
+				   "metadata of a %s row is damaged",
+				   e->table->name);
+	if (fate == FATE_ROW)
+		return sat_pages_row(&p->pages, scope, e->table, &row, p->err);
+	if (fate == FATE_REF)
+		return sat_pages_ref(&p->pages, scope, e->table, &row, p->err);
+	return SAT_OK;
+}
+
+/* ---- reading ------------------------------------------------------------ */
+
+/* The next entries of the scope into frames. *ret_end: the scope is read to
+ * the end of the pass. */
+static int read_batch(struct pull *p, uint32_t scope, bool *ret_end)
+{
+	size_t limit = p->ask->bytes_max < BATCH_BYTES ? p->ask->bytes_max
+						       : BATCH_BYTES;
+	uint32_t i;
+	int rc;
+
+	p->count = 0;
+	rc = sat_store_feed_scan(p->store, scope, p->at.seq, p->at.upto,
+				 on_entry, p, p->err);
+	if (rc != SAT_OK && rc != SAT_AGAIN)
+		return rc;
+	*ret_end = rc == SAT_OK;
+	if (sat_pages_start(&p->pages, p->count) != SAT_OK)
+		return sat_err_set(p->err, SAT_E_NOMEM, 0, "feed",
+				   "out of memory");
+	rc = SAT_OK;
+	for (i = 0; rc == SAT_OK && i < p->count; i++) {
+		const struct entry *e = &p->batch[i];
+
+		if (i > 0 && p->pages.bytes > limit) {
+			*ret_end = false;
+			break;
+		}
+		rc = e->evict ? sat_pages_evict(&p->pages, e->table, &e->id,
+						p->err)
+			      : take_row(p, scope, e);
+		p->at.seq = e->seq;
+	}
+	return rc == SAT_OK ? sat_pages_write(&p->pages, scope, &p->ret->frames,
+					      p->err)
+			    : rc;
+}
+
+/* Go on with the pass until it ends or enough is read. */
+static int read_pass(struct pull *p, size_t start, bool *ret_end)
+{
+	const struct sat_rights *r = p->ask->rights;
+	bool end;
+	int rc;
+
+	*ret_end = false;
+	while (p->at.scope < r->scope_count) {
+		rc = read_batch(p, r->scopes[p->at.scope], &end);
+		if (rc != SAT_OK)
+			return rc;
+		if (end) {
+			p->at.scope++;
+			p->at.seq = p->at.cursor;
+		}
+		if (p->at.scope < r->scope_count &&
+		    sat_buf_peek(&p->ret->frames).len - start >=
+			    p->ask->bytes_max)
+			return SAT_OK;
+	}
+	*ret_end = true;
+	return SAT_OK;
+}
+
+static void start_pass(struct pull *p, uint64_t head)
+{
+	if (p->at.upto != 0)
+		p->at.cursor = p->at.upto;
+	p->at.upto = head;
+	p->at.scope = 0;
+	p->at.seq = p->at.cursor;
+}
+
+static int checkpoint(struct pull *p)
+{
+	struct sat_msg m = { .type = SAT_MSG_CHECKPOINT };
+	const struct sat_rights *r = p->ask->rights;
+	struct sat_hash one;
+	uint64_t rows;
+	int rc = SAT_OK;
+
+	m.checkpoint.cursor = p->at.upto;
+	m.checkpoint.server_ms = p->ask->now_ms;
+	for (uint32_t i = 0; rc == SAT_OK && i < r->scope_count; i++) {
+		rc = sat_store_digest_get(p->store, r->scopes[i], r->role, &one,
+					  &rows, p->err);
+		if (rc != SAT_OK)
+			return rc;
+		sat_hash_add(&m.checkpoint.digest, one);
+		m.checkpoint.rows += rows;
+	}
+	rc = sat_msg_encode(p->pages.zip, &m, &p->ret->frames);
+	if (rc != SAT_OK)
+		return sat_err_set(p->err, rc, 0, "feed",
+				   "a checkpoint cannot be written");
+	p->ret->checkpoint = true;
+	p->ret->cursor = p->at.upto;
+	p->at = (struct sat_feed_at){ .cursor = p->at.upto };
+	return SAT_OK;
+}
+
+static int run(struct pull *p)
+{
+	size_t start = sat_buf_peek(&p->ret->frames).len, end_at;
+	uint64_t head;
+	bool end;
+	int rc = sat_store_head(p->store, &head, p->err);
+
+	if (rc != SAT_OK)
+		return rc;
+	if (p->at.cursor > head || p->at.upto > head)
+		return sat_err_set(p->err, SAT_E_PROTO, 0, "feed",
+				   "the cursor is above the head");
+	if (p->at.upto == 0)
+		start_pass(p, head);
+	for (;;) {
+		rc = read_pass(p, start, &end);
+		end_at = sat_buf_peek(&p->ret->frames).len;
+		p->ret->data_bytes = end_at - start;
+		if (rc != SAT_OK || !end)
+			return rc;
+		if (p->at.upto == head)
+			return checkpoint(p);
+		/* at most twice: the head cannot move in a snapshot */
+		start_pass(p, head);
+		if (end_at - start >= p->ask->bytes_max)
+			return SAT_OK;
+	}
+}
+
+int sat_feed_read(struct sat_store *reader, struct sat_zip *zip,
+		  const struct sat_feed_ask *ask, struct sat_feed_answer *ret,
+		  struct sat_err *err)
+{
+	struct pull p = { .store = reader,
+			  .ask = ask,
+			  .ret = ret,
+			  .at = ask->at,
+			  .err = err };
+	struct sat_arena own;
+	int rc = sat_store_snapshot_begin(reader, err);
+
+	if (rc != SAT_OK)
+		return rc;
+	ret->checkpoint = false;
+	ret->data_bytes = 0;
+	rc = sat_store_catalogue_refresh(reader, err);
+	sat_arena_init(&own, SAT_PAGES_ENTRIES * sizeof *p.batch + 4096);
+	sat_pages_init(&p.pages, sat_store_catalogue(reader), ask->rights, zip);
+	p.batch = sat_arena_array(&own, SAT_PAGES_ENTRIES, sizeof *p.batch);
+	if (rc == SAT_OK && p.batch == NULL)
+		rc = sat_err_set(err, SAT_E_NOMEM, 0, "feed", "out of memory");
+	if (rc == SAT_OK)
+		rc = run(&p);
+	if (rc == SAT_OK)
+		ret->at = p.at;
+	sat_pages_fini(&p.pages);
+	sat_arena_fini(&own);
+	sat_store_snapshot_end(reader);
+	return rc;
+}
