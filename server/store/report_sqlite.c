@@ -267,6 +267,24 @@ static int build(struct sat_buf *sql, enum sat_report report,
 	return rc;
 }
 
+/* Once per handle: defining a function again has every cached statement
+ * compiled anew. */
+static int add_functions(struct sat_store *s, struct sat_err *err)
+{
+	const int flags =
+		SQLITE_UTF8 | SQLITE_DETERMINISTIC | SQLITE_DIRECTONLY;
+	int code;
+
+	if (s->report_functions)
+		return SAT_OK;
+	code = sqlite3_create_function_v2(s->db.handle, "sat_id_ms", 1, flags,
+					  NULL, on_id_ms, NULL, NULL, NULL);
+	if (code != SQLITE_OK)
+		return sat_db_fail(&s->db, code, "report", err);
+	s->report_functions = true;
+	return SAT_OK;
+}
+
 int sat_report_run(struct sat_store *s, enum sat_report report,
 		   enum sat_report_by by, sat_text_cb cb, void *arg,
 		   struct sat_err *err)
@@ -275,7 +293,7 @@ int sat_report_run(struct sat_store *s, enum sat_report report,
 	struct sat_value args[STAGES_MAX * STAGE_ARGS];
 	struct sat_buf sql;
 	const char *text;
-	int rc, code;
+	int rc;
 
 	SAT_ASSERT((unsigned)by < SAT_BY_COUNT);
 	if (stages == NULL)
@@ -287,12 +305,9 @@ int sat_report_run(struct sat_store *s, enum sat_report report,
 				   "activity has no %s: choose territory, "
 				   "region, manager, rep, month or quarter",
 				   by_names[by]);
-	code = sqlite3_create_function_v2(s->db.handle, "sat_id_ms", 1,
-					  SQLITE_UTF8 | SQLITE_DETERMINISTIC |
-						  SQLITE_DIRECTONLY,
-					  NULL, on_id_ms, NULL, NULL, NULL);
-	if (code != SQLITE_OK)
-		return sat_db_fail(&s->db, code, "report", err);
+	rc = add_functions(s, err);
+	if (rc != SAT_OK)
+		return rc;
 	sat_buf_init(&sql, SAT_STORE_SQL_MAX);
 	rc = build(&sql, report, by, stages->value_count, err);
 	if (rc == SAT_OK)

@@ -41,10 +41,11 @@ struct sat_store_level {
 struct sat_store {
 	struct sat_db db;
 	bool writer;
-	bool writing;  /* between begin and commit or rollback */
-	bool snapshot; /* between snapshot_begin and snapshot_end */
-	int depth;     /* open levels; 1: the transaction alone */
-	int wal_pages; /* in the WAL after the last commit */
+	bool writing;          /* between begin and commit or rollback */
+	bool snapshot;         /* between snapshot_begin and snapshot_end */
+	bool report_functions; /* report_sqlite.c has added its own */
+	int depth;             /* open levels; 1: the transaction alone */
+	int wal_pages;         /* in the WAL after the last commit */
 	struct sat_store_level levels[SAT_STORE_LEVELS];
 	const struct sat_catalogue *catalogue; /* one of catalogues, or NULL */
 	struct sat_catalogue **catalogues; /* all loaded; freed when closing,

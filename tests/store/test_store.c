@@ -282,10 +282,13 @@ static void exports_page_by_page(void **state)
 	assert_int_equal(seen.count, 4);
 	assert_int_equal(next, 5); /* 1 2 3 5 */
 	OK(f, sat_export_page(f->w, t, next, 4, on_row, &seen, &next, &f->err));
-	assert_int_equal(next, 9);
+	assert_int_equal(next, 9); /* full: there may be more */
 	OK(f, sat_export_page(f->w, t, next, 4, on_row, &seen, &next, &f->err));
 	assert_int_equal(next, 0);
 	assert_int_equal(seen.count, 8);
+	OK(f, sat_export_page(f->w, t, 5, 9, on_row, &seen, &next, &f->err));
+	assert_int_equal(next, 0); /* not full: this was the end */
+	assert_int_equal(seen.count, 12);
 }
 
 /* ---- transactions -------------------------------------------------------- */
