@@ -34,7 +34,7 @@ enum {
 	SAT_SSESSION_DRAIN_MS = 4 * 1000,  /* shutdown: last verdicts         */
 	SAT_SSESSION_ROWS_WINDOW = 1024 * 1024, /* un-credited data bytes     */
 	SAT_SSESSION_PUSHES_MAX = 1024, /* changesets waiting for the commit  */
-	SAT_SSESSION_HELD_BYTES_MAX = 4 * 1024 * 1024,
+	SAT_SSESSION_HELD_BYTES_MAX = 1024 * 1024,
 	SAT_SSESSION_PART_BYTES_MAX = 1024 * 1024,
 	SAT_SSESSION_FULL_RETRY_MS = 5 * 1000,
 };
