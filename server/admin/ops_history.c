@@ -50,9 +50,11 @@ static void name_author(const struct walk *w, uint32_t replica,
 
 	*user = (struct sat_user){ .login = "server" };
 	*device = (struct sat_device){ .name = "server" };
-	if (sat_store_device_get(w->a->store, replica, device, &none) == SAT_OK)
-		(void)sat_store_user_get(w->a->store, &device->user, user,
-					 &none);
+	if (sat_store_device_get(w->a->store, replica, device, &none) !=
+		    SAT_OK ||
+	    sat_store_user_get(w->a->store, &device->user, user, &none) !=
+		    SAT_OK)
+		*user = (struct sat_user){ .login = "server" };
 }
 
 static json_t *set_change_json(const struct sat_change *c)
