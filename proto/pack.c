@@ -185,20 +185,33 @@ bool sat_take_bool(struct sat_cursor *c, bool *ret)
 	return true;
 }
 
+/* Bytes of the number behind lead byte b, 0 when it is not an integer's;
+ * *ret_signed tells which family it is of. */
+static size_t integer_width(int b, bool *ret_signed)
+{
+	*ret_signed = b >= 0xd0;
+	if (b >= 0xcc && b <= 0xcf)
+		return (size_t)1 << (b - 0xcc);
+	if (b >= 0xd0 && b <= 0xd3)
+		return (size_t)1 << (b - 0xd0);
+	return 0;
+}
+
 bool sat_take_uint(struct sat_cursor *c, uint64_t max, uint64_t *ret)
 {
 	struct sat_cursor try = *c;
-	uint64_t v;
 	int b = peek(c);
+	bool is_signed;
+	size_t width = integer_width(b, &is_signed);
+	uint64_t v;
 
 	if (b >= 0 && b < 0x80) {
 		v = (uint64_t)b;
 		try.at++;
-	} else if (b < 0xcc || b > 0xcf ||
-		   !take_number(&try, (size_t)1 << (b - 0xcc), &v)) {
+	} else if (width == 0 || !take_number(&try, width, &v)) {
 		return false;
 	}
-	if (v > max)
+	if (v > max || (is_signed && v >> (8 * width - 1) != 0))
 		return false;
 	*c = try;
 	*ret = v;

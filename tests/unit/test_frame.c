@@ -39,7 +39,7 @@ static struct sat_slice fill(struct bench *t, size_t n, bool random)
 	uint8_t *p;
 
 	sat_buf_clear(&t->plain);
-	assert_int_equal(sat_buf_reserve(&t->plain, n, &p), SAT_OK);
+	assert_int_equal(sat_buf_reserve(&t->plain, n + 1, &p), SAT_OK);
 	for (size_t i = 0; i < n; i++) {
 		x ^= x << 13;
 		x ^= x >> 7;

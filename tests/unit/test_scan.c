@@ -191,12 +191,51 @@ static void cursors_read_what_packers_write(void **state)
 	sat_buf_fini(&b);
 }
 
+static void integers_may_have_any_width(void **state)
+{
+	static const struct {
+		const char *bytes;
+		size_t len;
+		bool is_uint;
+		int64_t v;
+	} rows[] = {
+		{ "\x05", 1, true, 5 },
+		{ "\xcc\x05", 2, true, 5 },
+		{ "\xcf\0\0\0\0\0\0\0\x05", 9, true, 5 },
+		{ "\xd0\x05", 2, true, 5 },
+		{ "\xd1\0\x05", 3, true, 5 },
+		{ "\xd3\0\0\0\0\0\0\0\x05", 9, true, 5 },
+		{ "\xd0\xfb", 2, false, -5 },
+		{ "\xd2\xff\xff\xff\xfb", 5, false, -5 },
+		{ "\xfb", 1, false, -5 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < SAT_COUNT_OF(rows); i++) {
+		struct sat_cursor c = {
+			{ (const uint8_t *)rows[i].bytes, rows[i].len }, 0
+		};
+		struct sat_cursor d = c;
+		uint64_t u = 0;
+		int64_t v = 0;
+
+		assert_int_equal(sat_take_uint(&c, UINT64_MAX, &u),
+				 rows[i].is_uint);
+		assert_true(sat_take_int(&d, &v));
+		assert_int_equal(v, rows[i].v);
+		assert_int_equal(d.at, rows[i].len);
+		if (rows[i].is_uint)
+			assert_int_equal(u, (uint64_t)v);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(rows_from_the_wire),
 		cmocka_unit_test(nodes_are_counted_over_the_whole),
 		cmocka_unit_test(varints_have_one_form),
+		cmocka_unit_test(integers_may_have_any_width),
 		cmocka_unit_test(cursors_read_what_packers_write),
 	};
 
