@@ -137,8 +137,7 @@ void sat_local_answer(struct sat_local_call *c, json_t *answer)
 	uv_buf_t bufs[2];
 
 	json_decref(answer);
-	if (r == NULL || text == NULL || n > SAT_LOCAL_BYTES_MAX ||
-	    c->closing)
+	if (r == NULL || text == NULL || n > SAT_LOCAL_BYTES_MAX || c->closing)
 		goto fail;
 	for (int i = 0; i < 4; i++)
 		r->head[i] = (uint8_t)(n >> (24 - 8 * i));
@@ -263,8 +262,8 @@ static int listen_on(struct sat_local *l, const char *dir, struct sat_err *err)
 
 	l->folder = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (l->folder < 0)
-		return sat_err_set(err, SAT_E_IO, errno, "local", "%s: %s",
-				   dir, strerror(errno));
+		return sat_err_set(err, SAT_E_IO, errno, "local", "%s: %s", dir,
+				   strerror(errno));
 	/* The folder's lock is ours, so whatever lies there is stale. */
 	if (unlinkat(l->folder, l->name, 0) != 0 && errno != ENOENT)
 		return sat_err_set(err, SAT_E_IO, errno, "local", "%s/%s: %s",
@@ -277,8 +276,8 @@ static int listen_on(struct sat_local *l, const char *dir, struct sat_err *err)
 	if (rc == 0)
 		rc = uv_listen((uv_stream_t *)&l->pipe, 16, on_connection);
 	if (rc != 0)
-		return sat_err_set(err, SAT_E_IO, rc, "local", "%s/%s: %s",
-				   dir, l->name, uv_strerror(rc));
+		return sat_err_set(err, SAT_E_IO, rc, "local", "%s/%s: %s", dir,
+				   l->name, uv_strerror(rc));
 	return SAT_OK;
 }
 

@@ -43,8 +43,8 @@ static const struct sat_command *find(int argc, char **argv, int *ret_words)
 	for (size_t i = 0; i < sat_command_count; i++) {
 		const char *name = sat_commands[i].name;
 		const char *space = strchr(name, ' ');
-		size_t first = space == NULL ? strlen(name)
-					     : (size_t)(space - name);
+		size_t first =
+			space == NULL ? strlen(name) : (size_t)(space - name);
 
 		if (strlen(argv[1]) != first ||
 		    memcmp(argv[1], name, first) != 0)
@@ -152,13 +152,12 @@ static bool complete(const struct sat_call *call)
 	for (size_t i = 0; i < c->option_count; i++)
 		if (c->options[i].required &&
 		    json_object_get(call->args, c->options[i].name) == NULL) {
-			(void)fprintf(stderr,
-				      "satchel-server %s: %s%s is needed\n",
-				      c->name,
-				      c->options[i].kind == SAT_OPTION_PLACE
-					      ? ""
-					      : "--",
-				      c->options[i].name);
+			(void)fprintf(
+				stderr, "satchel-server %s: %s%s is needed\n",
+				c->name,
+				c->options[i].kind == SAT_OPTION_PLACE ? ""
+								       : "--",
+				c->options[i].name);
 			return false;
 		}
 	return true;

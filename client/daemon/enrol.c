@@ -79,8 +79,8 @@ static int put_file(const char *dir, const char *name, struct sat_slice bytes,
 static int take_key(struct enrolment *e)
 {
 	char path[4096];
-	int rc = sat_path_join(path, sizeof path, e->dir, "device.key",
-			       &e->err);
+	int rc =
+		sat_path_join(path, sizeof path, e->dir, "device.key", &e->err);
 
 	if (rc == SAT_OK && sat_file_exists(path))
 		return sat_file_read(path, SAT_PEM_BYTES_MAX, &e->key, &e->err);
@@ -183,14 +183,11 @@ static void on_frame(struct sat_link *link, void *arg,
 		(void)sat_err_set(&e->err, rc, 0, "enroll",
 				  "the server sent a broken frame");
 	if (rc == SAT_OK && m.type == SAT_MSG_ERROR) {
-		e->rc = sat_err_set(&e->err,
-				    m.error.transient ? SAT_E_BUSY
-						      : SAT_E_DENIED,
-				    0, "enroll", "the server says: %.*s",
-				    (int)(m.error.text.len < 200
-						  ? m.error.text.len
-						  : 200),
-				    (const char *)m.error.text.ptr);
+		e->rc = sat_err_set(
+			&e->err, m.error.transient ? SAT_E_BUSY : SAT_E_DENIED,
+			0, "enroll", "the server says: %.*s",
+			(int)(m.error.text.len < 200 ? m.error.text.len : 200),
+			(const char *)m.error.text.ptr);
 		sat_link_finish(link, e->rc, NULL);
 		return;
 	}

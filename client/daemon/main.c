@@ -9,16 +9,19 @@
 static const char usage_text[] =
 	"satcheld " SAT_VERSION " - keeps this device's copy of the data\n\n"
 	"usage: satcheld enroll --dir DIR INVITE\n"
-	"           make this device's key, get its certificate and first data\n"
+	"           make this device's key, get its certificate and first "
+	"data\n"
 	"       satcheld run --dir DIR [--once] [--timeout SECONDS]\n"
 	"           stay and sync; --once: send everything, fetch everything, "
 	"exit\n"
 	"       satcheld config [--dir DIR] [--manual]\n"
-	"           print the settings of DIR/satcheld.conf, or their manual\n\n"
+	"           print the settings of DIR/satcheld.conf, or their "
+	"manual\n\n"
 	"INVITE is the line that `satchel-server invite` printed.\n"
 	"The data is DIR/replica.db: read and write it with `satchel --dir "
 	"DIR`, or with\nany program that speaks SQLite, online or not.\n"
-	"Exit codes: 0 done, 1 failed, 2 usage, 3 no server, 4 refused, 5 local "
+	"Exit codes: 0 done, 1 failed, 2 usage, 3 no server, 4 refused, 5 "
+	"local "
 	"error.\n";
 
 struct arguments {
@@ -122,10 +125,10 @@ int main(int argc, char **argv)
 	if (strcmp(a.command, "enroll") == 0 && a.invite != NULL)
 		return sat_daemon_enrol(a.dir, a.invite);
 	if (strcmp(a.command, "run") == 0 && a.invite == NULL)
-		return sat_daemon_run(&(struct sat_daemon_run){
-			.dir = a.dir,
-			.once = a.once,
-			.timeout_ms = a.timeout_ms });
+		return sat_daemon_run(
+			&(struct sat_daemon_run){ .dir = a.dir,
+						  .once = a.once,
+						  .timeout_ms = a.timeout_ms });
 usage:
 	(void)fputs(usage_text, stderr);
 	return SAT_EXIT_USAGE;

@@ -348,8 +348,8 @@ static int ask_the_daemon(const struct sat_daemon_run *how, pid_t holder,
 	if (rc == SAT_OK) {
 		rc = (int)json_integer_value(json_object_get(answer, "rc"));
 		(void)say_done(rc,
-			       (uint64_t)json_integer_value(json_object_get(
-				       answer, "confirmed")),
+			       (uint64_t)json_integer_value(
+				       json_object_get(answer, "confirmed")),
 			       (uint64_t)json_integer_value(
 				       json_object_get(answer, "rejected")));
 		if (rc != SAT_OK)
@@ -392,10 +392,9 @@ static int serve(struct daemon *d, struct sat_err *err)
 		rc = gather_backlog(d, err);
 	if (rc != SAT_OK)
 		return rc;
-	sat_log_set_level(d->how->once
-				  ? SAT_LOG_ERROR
-				  : (enum sat_log_level)sat_config_int(
-					    d->config, SAT_CFG_LOG_LEVEL));
+	sat_log_set_level(d->how->once ? SAT_LOG_ERROR
+				       : (enum sat_log_level)sat_config_int(
+						 d->config, SAT_CFG_LOG_LEVEL));
 	(void)uv_loop_init(&d->loop);
 	rc = start(d, err);
 	(void)uv_run(&d->loop, UV_RUN_DEFAULT);

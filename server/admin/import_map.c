@@ -13,9 +13,9 @@ static int position(const json_t *header, const char *name)
 	size_t i;
 	const json_t *v;
 
-	json_array_foreach(header, i, v)
-		if (json_is_string(v) && strcmp(json_string_value(v), name) == 0)
-			return (int)i;
+	json_array_foreach(header, i, v) if (json_is_string(v) &&
+					     strcmp(json_string_value(v),
+						    name) == 0) return (int)i;
 	return -1;
 }
 
@@ -34,15 +34,15 @@ static int check_source(const json_t *header, const json_t *spec,
 				   "the file has no column \"%s\"", from);
 	if (from == NULL && !json_is_array(join))
 		return bad_map(err, "a column needs from, join, value or add");
-	json_array_foreach(join, i, v) {
+	json_array_foreach(join, i, v)
+	{
 		if (!json_is_string(v) ||
 		    position(header, json_string_value(v)) < 0)
-			return sat_err_set(err, SAT_E_NOTFOUND, 0, "map",
-					   "the file has no column \"%s\" "
-					   "(join)",
-					   json_is_string(v)
-						   ? json_string_value(v)
-						   : "?");
+			return sat_err_set(
+				err, SAT_E_NOTFOUND, 0, "map",
+				"the file has no column \"%s\" "
+				"(join)",
+				json_is_string(v) ? json_string_value(v) : "?");
 	}
 	return SAT_OK;
 }
@@ -57,9 +57,8 @@ static int check_sources(const json_t *header, const json_t *spec,
 
 	if (first == NULL)
 		return check_source(header, spec, err);
-	json_array_foreach(first, i, v)
-		if (rc == SAT_OK)
-			rc = check_source(header, v, err);
+	json_array_foreach(first, i, v) if (rc == SAT_OK) rc =
+		check_source(header, v, err);
 	return rc;
 }
 
@@ -95,8 +94,7 @@ static int check_rule(struct sat_import_map *m, const char *name,
 	}
 	rule->add = json_object_get(spec, "add") != NULL;
 	rule->spec = rule->add ? json_object_get(spec, "add") : spec;
-	if (rule->add &&
-	    m->table->columns[rule->column].type != SAT_TYPE_SET)
+	if (rule->add && m->table->columns[rule->column].type != SAT_TYPE_SET)
 		return bad_map(err, "add is for set columns");
 	m->rule_count++;
 	return check_sources(m->header, rule->spec, err);
@@ -122,11 +120,12 @@ static int check_key(struct sat_import_map *m, struct sat_err *err)
 	}
 	if (!json_is_array(m->key) || json_array_size(m->key) == 0)
 		return bad_map(err, "key is an array of the file's columns");
-	json_array_foreach(m->key, i, v)
-		if (!json_is_string(v) ||
-		    position(m->header, json_string_value(v)) < 0)
-			return bad_map(err, "key names a column that the file "
-					    "does not have");
+	json_array_foreach(m->key, i, v) if (
+		!json_is_string(v) ||
+		position(m->header, json_string_value(v)) <
+			0) return bad_map(err,
+					  "key names a column that the file "
+					  "does not have");
 	return SAT_OK;
 }
 
@@ -159,9 +158,9 @@ int sat_import_map_init(struct sat_import_map *m, const struct sat_admin *a,
 			return rc;
 	}
 	m->found = json_object();
-	return m->found != NULL
-		       ? SAT_OK
-		       : sat_err_set(err, SAT_E_NOMEM, 0, "map", "out of memory");
+	return m->found != NULL ? SAT_OK
+				: sat_err_set(err, SAT_E_NOMEM, 0, "map",
+					      "out of memory");
 }
 
 void sat_import_map_fini(struct sat_import_map *m)
@@ -277,7 +276,8 @@ int sat_import_id(struct sat_import_map *m, const struct sat_admin *a,
 	}
 	sat_buf_init(&key, 1 << 20);
 	rc = sat_buf_append(&key, name, strlen(name));
-	json_array_foreach(m->key, i, v) {
+	json_array_foreach(m->key, i, v)
+	{
 		const char *text = field(m, line, json_string_value(v));
 
 		if (text == NULL || *text == '\0')
@@ -314,12 +314,13 @@ static int gather(const struct sat_import_map *m, const json_t *spec,
 	if (value != NULL || from != NULL) {
 		if (value == NULL)
 			value = field(m, line, from);
-		*ret = sat_arena_string(arena, sat_slice_str(
-						       value ? value : ""));
+		*ret = sat_arena_string(arena,
+					sat_slice_str(value ? value : ""));
 		return *ret != NULL ? SAT_OK : SAT_E_NOMEM;
 	}
 	sat_buf_init(&text, 1 << 20);
-	json_array_foreach(join, i, v) {
+	json_array_foreach(join, i, v)
+	{
 		const char *part = field(m, line, json_string_value(v));
 
 		if (part == NULL || *part == '\0')
@@ -387,7 +388,8 @@ int sat_import_text(struct sat_import_map *m, const struct sat_admin *a,
 		return text_of(m, a, rule->spec, line, arena, ret, ret_empty,
 			       err);
 	*ret_empty = true;
-	json_array_foreach(first, i, v) {
+	json_array_foreach(first, i, v)
+	{
 		rc = text_of(m, a, v, line, arena, ret, ret_empty, err);
 		if (rc != SAT_E_NOTFOUND && !(rc == SAT_OK && *ret_empty))
 			break;

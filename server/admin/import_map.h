@@ -8,8 +8,8 @@ enum { SAT_IMPORT_COLUMNS_MAX = 64 };
 
 /* How one column gets its value. */
 struct sat_import_rule {
-	int column;     /* index in the table                             */
-	bool add;       /* set column: add the element, keep the others   */
+	int column;         /* index in the table                             */
+	bool add;           /* set column: add the element, keep the others   */
 	const json_t *spec; /* borrowed from the map                      */
 };
 

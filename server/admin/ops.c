@@ -31,7 +31,8 @@ static const struct sat_admin_op ops[] = {
 	{ "catalogue apply", true, sat_op_catalogue_apply },
 };
 
-const struct sat_admin_op *sat_op_find(const json_t *request, struct sat_err *err)
+const struct sat_admin_op *sat_op_find(const json_t *request,
+				       struct sat_err *err)
 {
 	const char *name = json_string_value(json_object_get(request, "op"));
 

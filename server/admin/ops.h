@@ -38,7 +38,8 @@ struct sat_admin_op {
 
 /* The operation a request names; NULL with *err filled when it is malformed
  * or unknown. */
-const struct sat_admin_op *sat_op_find(const json_t *request, struct sat_err *err);
+const struct sat_admin_op *sat_op_find(const json_t *request,
+				       struct sat_err *err);
 
 /* Run it. The answer is a new reference, NULL when out of memory; *ret_rc is
  * the operation's result: a group in which it failed must be abandoned. */

@@ -133,22 +133,21 @@ static int judge(struct sat_admin *a, const json_t *args,
 	return rc;
 }
 
-int sat_op_catalogue_check(struct sat_admin *a, const json_t *args,
-			   json_t *ret, struct sat_err *err)
+int sat_op_catalogue_check(struct sat_admin *a, const json_t *args, json_t *ret,
+			   struct sat_err *err)
 {
 	struct sat_slice json;
 	uint32_t version;
 	int rc = judge(a, args, &json, &version, err);
 
-	if (rc == SAT_OK &&
-	    json_object_set_new(ret, "would apply as version",
-				json_integer(version)) != 0)
+	if (rc == SAT_OK && json_object_set_new(ret, "would apply as version",
+						json_integer(version)) != 0)
 		rc = out_of_memory(err);
 	return rc;
 }
 
-int sat_op_catalogue_apply(struct sat_admin *a, const json_t *args,
-			   json_t *ret, struct sat_err *err)
+int sat_op_catalogue_apply(struct sat_admin *a, const json_t *args, json_t *ret,
+			   struct sat_err *err)
 {
 	struct sat_slice json;
 	struct sat_buf canonical;
@@ -160,8 +159,8 @@ int sat_op_catalogue_apply(struct sat_admin *a, const json_t *args,
 	sat_buf_init(&canonical, 4 << 20);
 	rc = sat_catalogue_canonical(json, &canonical, err);
 	if (rc == SAT_OK)
-		rc = sat_store_catalogue_put(a->store,
-					     sat_buf_peek(&canonical), err);
+		rc = sat_store_catalogue_put(a->store, sat_buf_peek(&canonical),
+					     err);
 	if (rc == SAT_OK)
 		rc = sat_store_audit(a->store, a->now_ms, "admin",
 				     "catalogue apply", sat_slice_str("{}"),

@@ -24,10 +24,10 @@ int sat_op_status(struct sat_admin *a, const json_t *args, json_t *ret,
 int sat_op_catalogue_show(struct sat_admin *a, const json_t *args, json_t *ret,
 			  struct sat_err *err);
 /* args: json (the text of the catalogue), file (its name, for messages). */
-int sat_op_catalogue_check(struct sat_admin *a, const json_t *args,
-			   json_t *ret, struct sat_err *err);
-int sat_op_catalogue_apply(struct sat_admin *a, const json_t *args,
-			   json_t *ret, struct sat_err *err);
+int sat_op_catalogue_check(struct sat_admin *a, const json_t *args, json_t *ret,
+			   struct sat_err *err);
+int sat_op_catalogue_apply(struct sat_admin *a, const json_t *args, json_t *ret,
+			   struct sat_err *err);
 /* args: account (id or name), territory (code). */
 int sat_op_account_move(struct sat_admin *a, const json_t *args, json_t *ret,
 			struct sat_err *err);

@@ -86,14 +86,13 @@ static int tell_delta(struct walk *w, struct sat_dot dot,
 
 	name_author(w, dot.replica, &user, &device);
 	(void)snprintf(dot_text, sizeof dot_text, "%lu:%llu",
-		       (unsigned long)dot.replica,
-		       (unsigned long long)dot.seq);
+		       (unsigned long)dot.replica, (unsigned long long)dot.seq);
 	if (d->change_count == 0) {
 		sat_time_format(d->at_ms, at);
 		rc = json_array_append_new(
-			w->rows, json_pack("[s, s, s, s, s, n, n, n]", at,
-					   user.login, device.name, dot_text,
-					   names[d->op]));
+			w->rows,
+			json_pack("[s, s, s, s, s, n, n, n]", at, user.login,
+				  device.name, dot_text, names[d->op]));
 	}
 	for (uint32_t i = 0; rc == 0 && i < d->change_count; i++) {
 		const struct sat_change *c = &d->changes[i];

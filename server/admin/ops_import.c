@@ -23,8 +23,7 @@ static int reject(struct batch *b, json_int_t line, const char *reason)
 {
 	json_t *r = json_pack("[I, s]", line, reason);
 
-	return json_array_append_new(b->rejects, r) == 0 ? SAT_OK
-							 : SAT_E_NOMEM;
+	return json_array_append_new(b->rejects, r) == 0 ? SAT_OK : SAT_E_NOMEM;
 }
 
 /* Write the drafts as one changeset. One that is refused is reported and
@@ -197,8 +196,10 @@ int sat_op_import(struct sat_admin *a, const json_t *args, json_t *ret,
 	b.rejects = json_array();
 	b.drafts = calloc(DRAFTS_MAX, sizeof *b.drafts);
 	if (b.drafts == NULL || b.rejects == NULL)
-		rc = sat_err_set(err, SAT_E_NOMEM, 0, "import", "out of memory");
-	json_array_foreach(lines, i, line) {
+		rc = sat_err_set(err, SAT_E_NOMEM, 0, "import",
+				 "out of memory");
+	json_array_foreach(lines, i, line)
+	{
 		if (rc != SAT_OK)
 			break;
 		rc = take_line(&b, line, err);
@@ -213,10 +214,10 @@ int sat_op_import(struct sat_admin *a, const json_t *args, json_t *ret,
 		rc = sat_engine_rights_changed(a->engine, err);
 	if (rc == SAT_OK &&
 	    (json_object_set_new(ret, "imported", json_integer(b.imported)) ||
-	     json_object_set_new(ret, "unchanged",
-				 json_integer(b.unchanged)) ||
+	     json_object_set_new(ret, "unchanged", json_integer(b.unchanged)) ||
 	     json_object_set(ret, "rejects", b.rejects)))
-		rc = sat_err_set(err, SAT_E_NOMEM, 0, "import", "out of memory");
+		rc = sat_err_set(err, SAT_E_NOMEM, 0, "import",
+				 "out of memory");
 	json_decref(b.rejects);
 	free(b.drafts);
 	sat_arena_fini(&b.arena);

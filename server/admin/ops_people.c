@@ -120,9 +120,9 @@ static int on_listed(void *arg, const struct sat_table *t,
 		goto fail;
 	for (size_t i = 0; i < l->count; i++) {
 		int c = sat_table_column(t, sat_slice_str(l->columns[i]));
-		json_t *v = c < 0 ? json_null()
-				  : sat_value_json(&t->columns[c],
-						   &row->values[c]);
+		json_t *v =
+			c < 0 ? json_null()
+			      : sat_value_json(&t->columns[c], &row->values[c]);
 
 		if (json_array_append_new(line, v) != 0)
 			goto fail;
@@ -383,8 +383,8 @@ int sat_op_grant_add(struct sat_admin *a, const json_t *args, json_t *ret,
 	rc = sat_store_grant_put(a->store, &grant, err);
 	if (rc == SAT_OK)
 		rc = sat_engine_rights_changed(a->engine, err);
-	if (rc == SAT_OK && json_object_set_new(ret, "grant",
-						json_integer(grant.no)) != 0)
+	if (rc == SAT_OK &&
+	    json_object_set_new(ret, "grant", json_integer(grant.no)) != 0)
 		rc = out_of_memory(err);
 	return rc;
 }
@@ -399,8 +399,8 @@ int sat_op_grant_remove(struct sat_admin *a, const json_t *args, json_t *ret,
 	if (!json_is_integer(no) || json_integer_value(no) <= 0)
 		return sat_err_set(err, SAT_E_INVAL, 0, "grant remove",
 				   "--grant is a number from `grant list`");
-	rc = sat_store_grant_remove(a->store,
-				    (uint32_t)json_integer_value(no), err);
+	rc = sat_store_grant_remove(a->store, (uint32_t)json_integer_value(no),
+				    err);
 	return rc == SAT_OK ? sat_engine_rights_changed(a->engine, err) : rc;
 }
 
@@ -447,12 +447,12 @@ int sat_op_grant_list(struct sat_admin *a, const json_t *args, json_t *ret,
 	for (uint32_t i = 0; rc == SAT_OK && i < count; i++) {
 		const struct sat_grant *g = &grants[i];
 
-		line = json_pack("[i, o, o, s, o, o]", (int)g->no,
-				 text_of(a, "user", &g->user, "login", &arena),
-				 text_of(a, "territory", &g->territory, "code",
-					 &arena),
-				 sat_role_name(g->role), time_json(g->from_ms),
-				 time_json(g->to_ms));
+		line = json_pack(
+			"[i, o, o, s, o, o]", (int)g->no,
+			text_of(a, "user", &g->user, "login", &arena),
+			text_of(a, "territory", &g->territory, "code", &arena),
+			sat_role_name(g->role), time_json(g->from_ms),
+			time_json(g->to_ms));
 		if (json_array_append_new(rows, line) != 0)
 			rc = out_of_memory(err);
 	}
@@ -497,10 +497,9 @@ int sat_op_invite(struct sat_admin *a, const json_t *args, json_t *ret,
 	rc = sat_store_invite_put(a->store, &invite, err);
 	if (rc == SAT_OK &&
 	    (json_object_set_new(ret, "token", json_string(token)) != 0 ||
-	     json_object_set_new(ret, "host",
-				 json_string(host != NULL ? host
-							  : a->advertise)) !=
-		     0 ||
+	     json_object_set_new(
+		     ret, "host",
+		     json_string(host != NULL ? host : a->advertise)) != 0 ||
 	     json_object_set_new(ret, "expires",
 				 time_json(invite.expires_ms)) != 0))
 		rc = out_of_memory(err);
@@ -535,13 +534,12 @@ int sat_op_device_list(struct sat_admin *a, const json_t *args, json_t *ret,
 	for (uint32_t i = 0; rc == SAT_OK && i < count; i++) {
 		const struct sat_device *d = &devices[i];
 
-		line = json_pack("[I, o, s, s, I, I, o, o]",
-				 (json_int_t)d->replica,
-				 text_of(a, "user", &d->user, "login", &arena),
-				 d->name, state_name(d->state),
-				 (json_int_t)d->last_seq, (json_int_t)d->cursor,
-				 time_json(d->enrolled_ms),
-				 time_json(d->seen_ms));
+		line = json_pack(
+			"[I, o, s, s, I, I, o, o]", (json_int_t)d->replica,
+			text_of(a, "user", &d->user, "login", &arena), d->name,
+			state_name(d->state), (json_int_t)d->last_seq,
+			(json_int_t)d->cursor, time_json(d->enrolled_ms),
+			time_json(d->seen_ms));
 		if (json_array_append_new(rows, line) != 0)
 			rc = out_of_memory(err);
 	}
@@ -577,7 +575,6 @@ int sat_op_device_revoke(struct sat_admin *a, const json_t *args, json_t *ret,
 	rc = sat_store_device_put(a->store, &d, err);
 	if (rc == SAT_OK)
 		rc = sat_store_audit(a->store, a->now_ms, "admin",
-				     "device revoke",
-				     sat_slice_str("{}"), err);
+				     "device revoke", sat_slice_str("{}"), err);
 	return rc == SAT_OK ? sat_engine_rights_changed(a->engine, err) : rc;
 }

@@ -102,8 +102,8 @@ int sat_op_export(struct sat_admin *a, const json_t *args, json_t *ret,
 {
 	struct table out = { json_array(), json_array() };
 	const struct sat_table *t;
-	uint64_t after = (uint64_t)json_integer_value(
-		json_object_get(args, "after"));
+	uint64_t after =
+		(uint64_t)json_integer_value(json_object_get(args, "after"));
 	uint64_t next = 0;
 	const char *name;
 	int rc;
@@ -112,10 +112,10 @@ int sat_op_export(struct sat_admin *a, const json_t *args, json_t *ret,
 	if (rc == SAT_OK)
 		rc = sat_admin_table(a, name, &t, err);
 	if (rc == SAT_OK)
-		rc = sat_export_page(a->store, t, after, PAGE_ROWS,
-				     on_exported, &out, &next, err);
-	if (rc == SAT_OK && json_array_append_new(out.columns,
-						  json_string("id")) != 0)
+		rc = sat_export_page(a->store, t, after, PAGE_ROWS, on_exported,
+				     &out, &next, err);
+	if (rc == SAT_OK &&
+	    json_array_append_new(out.columns, json_string("id")) != 0)
 		rc = out_of_memory(err);
 	for (uint16_t c = 0; rc == SAT_OK && c < t->column_count; c++)
 		if (json_array_append_new(out.columns,

@@ -127,8 +127,7 @@ static int check_state(struct check *c, const struct sat_table *t,
 	sat_buf_clear(&c->meta);
 	if (rc == SAT_OK)
 		rc = sat_meta_encode(t, &state, row->values, &c->meta);
-	if (rc == SAT_OK &&
-	    !sat_slice_equal(sat_buf_peek(&c->meta), row->meta))
+	if (rc == SAT_OK && !sat_slice_equal(sat_buf_peek(&c->meta), row->meta))
 		rc = finding(c, t->name, &row->id,
 			     "metadata is not in its canonical form");
 	return rc;
@@ -159,8 +158,8 @@ static int hash_row(struct check *c, const struct sat_table *t,
 				return rc;
 			meta = sat_buf_peek(&c->meta);
 		}
-		ret[role] = sat_row_hash(t, &row->id, meta, row->values,
-					 readable);
+		ret[role] =
+			sat_row_hash(t, &row->id, meta, row->values, readable);
 	}
 	return SAT_OK;
 }
@@ -252,8 +251,8 @@ static int check_scope(struct check *c, const struct scope_sum *s)
 			rows = 0;
 			rc = SAT_OK;
 		}
-		if (rc == SAT_OK && (!sat_hash_equal(kept, s->sum[role]) ||
-				     rows != s->rows))
+		if (rc == SAT_OK &&
+		    (!sat_hash_equal(kept, s->sum[role]) || rows != s->rows))
 			rc = finding(c, "digest", NULL,
 				     sat_role_name((enum sat_role)role));
 	}
@@ -305,11 +304,10 @@ int sat_op_verify(struct sat_admin *a, const json_t *args, json_t *ret,
 				 json_integer((json_int_t)c.used)) ||
 	     json_object_set_new(ret, "findings",
 				 json_integer((json_int_t)c.bad)) ||
-	     (c.bad > 0 &&
-	      (json_object_set_new(ret, "columns",
-				   json_pack("[s, s, s]", "where", "id",
-					     "what")) ||
-	       json_object_set(ret, "rows", c.findings)))))
+	     (c.bad > 0 && (json_object_set_new(ret, "columns",
+						json_pack("[s, s, s]", "where",
+							  "id", "what")) ||
+			    json_object_set(ret, "rows", c.findings)))))
 		rc = SAT_E_NOMEM;
 	json_decref(c.findings);
 	free(c.sums);

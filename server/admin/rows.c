@@ -127,7 +127,7 @@ static bool read_real(struct sat_slice text, double *ret)
 
 static bool read_bool(struct sat_slice text, int64_t *ret)
 {
-	static const char *const words[] = { "0",  "1",   "false",
+	static const char *const words[] = { "0",    "1",  "false",
 					     "true", "no", "yes" };
 
 	for (size_t i = 0; i < SAT_COUNT_OF(words); i++)
@@ -280,8 +280,8 @@ json_t *sat_value_json(const struct sat_column *c, const struct sat_value *v)
 		return json_string(text);
 	case SAT_TEXT:
 		if (c->type == SAT_TYPE_SET || c->type == SAT_TYPE_JSON) {
-			json_t *j = json_loadb((const char *)v->s.ptr,
-					       v->s.len, JSON_DECODE_ANY, NULL);
+			json_t *j = json_loadb((const char *)v->s.ptr, v->s.len,
+					       JSON_DECODE_ANY, NULL);
 			if (j != NULL)
 				return j;
 		}

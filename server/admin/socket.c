@@ -170,7 +170,8 @@ int sat_admin_socket_open(const struct sat_admin_socket_options *options,
 	struct sat_local_options o = { .loop = options->loop,
 				       .dir = options->dir,
 				       .name = "admin.sock",
-				       .greeting = "satchel-server " SAT_VERSION,
+				       .greeting =
+					       "satchel-server " SAT_VERSION,
 				       .on_call = on_call,
 				       .arg = s };
 	int rc = SAT_E_NOMEM;
@@ -195,8 +196,8 @@ int sat_admin_socket_open(const struct sat_admin_socket_options *options,
 	return rc;
 }
 
-void sat_admin_socket_close(struct sat_admin_socket *s,
-			    void (*done)(void *arg), void *arg)
+void sat_admin_socket_close(struct sat_admin_socket *s, void (*done)(void *arg),
+			    void *arg)
 {
 	s->done = done;
 	s->done_arg = arg;

@@ -29,7 +29,7 @@ int sat_admin_socket_open(const struct sat_admin_socket_options *options,
 
 /* Stop listening, remove the file, close the connections once their
  * operations are done; done when all is closed. */
-void sat_admin_socket_close(struct sat_admin_socket *s,
-			    void (*done)(void *arg), void *arg);
+void sat_admin_socket_close(struct sat_admin_socket *s, void (*done)(void *arg),
+			    void *arg);
 
 #endif

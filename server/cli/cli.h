@@ -11,8 +11,12 @@
 #include "common/base.h"
 #include "server/admin/gate.h"
 
-enum { SAT_EXIT_OK = 0, SAT_EXIT_FAILED = 1, SAT_EXIT_USAGE = 2,
-       SAT_EXIT_BUSY = 75 };
+enum {
+	SAT_EXIT_OK = 0,
+	SAT_EXIT_FAILED = 1,
+	SAT_EXIT_USAGE = 2,
+	SAT_EXIT_BUSY = 75
+};
 
 enum sat_option_kind {
 	SAT_OPTION_TEXT,   /* --name VALUE                                 */
@@ -37,7 +41,7 @@ struct sat_call {
 };
 
 struct sat_command {
-	const char *name; /* "territory add" */
+	const char *name;  /* "territory add" */
 	const char *usage; /* what follows --dir DIR */
 	const char *help;
 	const char *op; /* operation to call, or NULL: run does it all */
@@ -85,8 +89,7 @@ struct sat_progress {
 	size_t total;
 	int shown; /* per cent on the screen, -1 for none */
 };
-void sat_progress_begin(struct sat_progress *p, const char *what,
-			size_t total);
+void sat_progress_begin(struct sat_progress *p, const char *what, size_t total);
 void sat_progress_at(struct sat_progress *p, size_t done);
 void sat_progress_end(struct sat_progress *p);
 

@@ -1,15 +1,33 @@
 #include "server/cli/cli.h"
 
-#define OPTIONS(...)                               \
-	.options = (const struct sat_option[]){ __VA_ARGS__ }, \
+#define OPTIONS(...)                                                         \
+	.options = (const struct sat_option[]){ __VA_ARGS__ },               \
 	.option_count = sizeof((const struct sat_option[]){ __VA_ARGS__ }) / \
 			sizeof(struct sat_option)
-#define TEXT(n, h)     { n, SAT_OPTION_TEXT, false, h }
-#define NEEDED(n, h)   { n, SAT_OPTION_TEXT, true, h }
-#define NUMBER(n, h)   { n, SAT_OPTION_NUMBER, true, h }
-#define MANY(n, h)     { n, SAT_OPTION_MANY, false, h }
-#define FLAG(n, h)     { n, SAT_OPTION_FLAG, false, h }
-#define PLACE(n, h)    { n, SAT_OPTION_PLACE, true, h }
+#define TEXT(n, h)                           \
+	{                                    \
+		n, SAT_OPTION_TEXT, false, h \
+	}
+#define NEEDED(n, h)                        \
+	{                                   \
+		n, SAT_OPTION_TEXT, true, h \
+	}
+#define NUMBER(n, h)                          \
+	{                                     \
+		n, SAT_OPTION_NUMBER, true, h \
+	}
+#define MANY(n, h)                           \
+	{                                    \
+		n, SAT_OPTION_MANY, false, h \
+	}
+#define FLAG(n, h)                           \
+	{                                    \
+		n, SAT_OPTION_FLAG, false, h \
+	}
+#define PLACE(n, h)                          \
+	{                                    \
+		n, SAT_OPTION_PLACE, true, h \
+	}
 
 const struct sat_command sat_commands[] = {
 	{ .name = "init",
@@ -43,7 +61,8 @@ const struct sat_command sat_commands[] = {
 	  .help = "print the settings, their manual, or check server.conf",
 	  .run = sat_cli_config,
 	  OPTIONS(FLAG("manual", "the manual of all settings"),
-		  FLAG("check", "read DIR/server.conf and say what is wrong")) },
+		  FLAG("check",
+		       "read DIR/server.conf and say what is wrong")) },
 	{ .name = "territory add",
 	  .usage = "--code C --name N --level L [--parent C]",
 	  .help = "L is nation, region, province, city or patch",

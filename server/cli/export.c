@@ -35,7 +35,8 @@ static void put_csv(const json_t *line)
 	const json_t *v;
 	size_t i;
 
-	json_array_foreach(line, i, v) {
+	json_array_foreach(line, i, v)
+	{
 		if (i > 0)
 			(void)fputc(',', stdout);
 		put_field(v);
@@ -52,14 +53,16 @@ static void put_page(const json_t *page, bool as_json, size_t *rows)
 	if (!as_json) {
 		if (*rows == 0)
 			put_csv(json_object_get(page, "columns"));
-		json_array_foreach(json_object_get(page, "rows"), i, v) {
+		json_array_foreach(json_object_get(page, "rows"), i, v)
+		{
 			put_csv(v);
 			++*rows;
 		}
 		return;
 	}
 	all = sat_rows_as_objects(page);
-	json_array_foreach(all, i, v) {
+	json_array_foreach(all, i, v)
+	{
 		(void)fputs(*rows == 0 ? "[\n" : ",\n", stdout);
 		(void)json_dumpf(v, stdout, JSON_COMPACT | JSON_SORT_KEYS);
 		++*rows;
@@ -71,8 +74,8 @@ int sat_cli_export(struct sat_call *call)
 {
 	const char *format =
 		json_string_value(json_object_get(call->args, "format"));
-	bool as_json = call->json ||
-		       (format != NULL && strcmp(format, "json") == 0);
+	bool as_json =
+		call->json || (format != NULL && strcmp(format, "json") == 0);
 	json_int_t after = 0;
 	struct sat_gate *gate;
 	struct sat_err err;

@@ -16,9 +16,9 @@ struct import {
 	struct sat_gate *gate;
 	struct csv_parser csv;
 	json_t *map;
-	json_t *header; /* NULL until the first line was read */
-	json_t *line;   /* the fields so far */
-	json_t *lines;  /* the batch: [[line number, field ...], ...] */
+	json_t *header;    /* NULL until the first line was read */
+	json_t *line;      /* the fields so far */
+	json_t *lines;     /* the batch: [[line number, field ...], ...] */
 	json_int_t number; /* of the line being read, the header is 1 */
 	FILE *reject;
 	const char *reject_path;
@@ -66,9 +66,10 @@ static const json_t *line_numbered(const json_t *lines, json_int_t number)
 	const json_t *line;
 	size_t i;
 
-	json_array_foreach(lines, i, line)
-		if (json_integer_value(json_array_get(line, 0)) == number)
-			return line;
+	json_array_foreach(
+		lines, i,
+		line) if (json_integer_value(json_array_get(line, 0)) ==
+			  number) return line;
 	return NULL;
 }
 
@@ -88,7 +89,8 @@ static void send_batch(struct import *m)
 	m->imported += json_integer_value(json_object_get(result, "imported"));
 	m->unchanged +=
 		json_integer_value(json_object_get(result, "unchanged"));
-	json_array_foreach(json_object_get(result, "rejects"), i, r) {
+	json_array_foreach(json_object_get(result, "rejects"), i, r)
+	{
 		const json_t *line = line_numbered(
 			m->lines, json_integer_value(json_array_get(r, 0)));
 
@@ -156,21 +158,20 @@ static void read_all(struct import *m, const char *path)
 	sat_progress_begin(&bar, path, (size_t)st.st_size);
 	while (m->rc == SAT_OK && (n = fread(block, 1, sizeof block, in)) > 0) {
 		if (csv_parse(&m->csv, block, n, on_field, on_line, m) != n)
-			m->rc = sat_err_set(
-				&m->err, SAT_E_INVAL, 0, "import",
-				"%s: after line %lld: %s", path,
-				(long long)m->number,
-				csv_strerror(csv_error(&m->csv)));
+			m->rc = sat_err_set(&m->err, SAT_E_INVAL, 0, "import",
+					    "%s: after line %lld: %s", path,
+					    (long long)m->number,
+					    csv_strerror(csv_error(&m->csv)));
 		done += n;
 		sat_progress_at(&bar, done);
 	}
 	if (m->rc == SAT_OK && ferror(in))
 		m->rc = sat_err_set(&m->err, SAT_E_IO, 0, "import",
 				    "%s cannot be read to its end", path);
-	if (m->rc == SAT_OK &&
-	    csv_fini(&m->csv, on_field, on_line, m) != 0)
+	if (m->rc == SAT_OK && csv_fini(&m->csv, on_field, on_line, m) != 0)
 		m->rc = sat_err_set(&m->err, SAT_E_INVAL, 0, "import",
-				    "%s: the last line has an open quote", path);
+				    "%s: the last line has an open quote",
+				    path);
 	send_batch(m);
 	sat_progress_end(&bar);
 	(void)fclose(in);

@@ -38,7 +38,8 @@ static int gather_hosts(struct setup *s, const json_t *args,
 	const json_t *v;
 	size_t i;
 
-	json_array_foreach(json_object_get(args, "host"), i, v) {
+	json_array_foreach(json_object_get(args, "host"), i, v)
+	{
 		if (i == HOSTS_MAX)
 			return sat_err_set(err, SAT_E_LIMIT, 0, "init",
 					   "more than %d hosts", HOSTS_MAX);
@@ -77,9 +78,9 @@ static int put_file(const struct setup *s, const char *name,
 	char path[4096];
 	int rc = sat_path_join(path, sizeof path, s->dir, name, err);
 
-	return rc == SAT_OK ? sat_file_write(path, sat_buf_peek(bytes), mode,
-					     err)
-			    : rc;
+	return rc == SAT_OK
+		       ? sat_file_write(path, sat_buf_peek(bytes), mode, err)
+		       : rc;
 }
 
 /* server.conf as a commented sample, with the address for invitations. */
@@ -219,14 +220,15 @@ int sat_cli_init(struct sat_call *call)
 		err.rc = rc;
 		return sat_complain("init", &err);
 	}
-	(void)printf("%s is ready. Next:\n"
-		     "  satchel-server territory add --dir %s --code CN --name "
-		     "Nation --level nation\n"
-		     "  satchel-server user add --dir %s --login ann --name Ann "
-		     "--role rep --territory CN\n"
-		     "  satchel-server run --dir %s\n"
-		     "  satchel-server invite --dir %s --login ann\n",
-		     call->dir, call->dir, call->dir, call->dir, call->dir);
+	(void)printf(
+		"%s is ready. Next:\n"
+		"  satchel-server territory add --dir %s --code CN --name "
+		"Nation --level nation\n"
+		"  satchel-server user add --dir %s --login ann --name Ann "
+		"--role rep --territory CN\n"
+		"  satchel-server run --dir %s\n"
+		"  satchel-server invite --dir %s --login ann\n",
+		call->dir, call->dir, call->dir, call->dir, call->dir);
 	return SAT_EXIT_OK;
 }
 

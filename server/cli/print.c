@@ -59,35 +59,34 @@ static void print_table(FILE *out, const json_t *columns, const json_t *rows)
 	if (width == NULL || right == NULL)
 		goto out;
 	for (size_t c = 0; c < count; c++)
-		width[c] = width_of(
-			json_string_value(json_array_get(columns, c)));
-	json_array_foreach(rows, i, row)
-		for (size_t c = 0; c < count; c++) {
-			const json_t *v = json_array_get(row, c);
-			char *text = cell_text(v);
-			int w = text == NULL ? 0 : width_of(text);
+		width[c] =
+			width_of(json_string_value(json_array_get(columns, c)));
+	json_array_foreach(rows, i, row) for (size_t c = 0; c < count; c++)
+	{
+		const json_t *v = json_array_get(row, c);
+		char *text = cell_text(v);
+		int w = text == NULL ? 0 : width_of(text);
 
-			width[c] = w > width[c] ? w : width[c];
-			right[c] = right[c] || json_is_number(v);
-			free(text);
-		}
+		width[c] = w > width[c] ? w : width[c];
+		right[c] = right[c] || json_is_number(v);
+		free(text);
+	}
 	for (size_t c = 0; c < count; c++) {
 		put_cell(out, json_string_value(json_array_get(columns, c)),
 			 width[c], right[c]);
 		(void)fputs(c + 1 < count ? "  " : "\n", out);
 	}
-	json_array_foreach(rows, i, row)
-		for (size_t c = 0; c < count; c++) {
-			char *text = cell_text(json_array_get(row, c));
+	json_array_foreach(rows, i, row) for (size_t c = 0; c < count; c++)
+	{
+		char *text = cell_text(json_array_get(row, c));
 
-			if (text != NULL)
-				put_cell(out, text,
-					 c + 1 < count || right[c] ? width[c]
-								   : 0,
-					 right[c]);
-			(void)fputs(c + 1 < count ? "  " : "\n", out);
-			free(text);
-		}
+		if (text != NULL)
+			put_cell(out, text,
+				 c + 1 < count || right[c] ? width[c] : 0,
+				 right[c]);
+		(void)fputs(c + 1 < count ? "  " : "\n", out);
+		free(text);
+	}
 out:
 	free(width);
 	free(right);
@@ -100,14 +99,15 @@ json_t *sat_rows_as_objects(const json_t *result)
 	json_t *all = json_array();
 	size_t i;
 
-	json_array_foreach(json_object_get(result, "rows"), i, row) {
+	json_array_foreach(json_object_get(result, "rows"), i, row)
+	{
 		json_t *object = json_object();
 
 		for (size_t c = 0; c < json_array_size(columns); c++)
-			(void)json_object_set(object,
-					      json_string_value(json_array_get(
-						      columns, c)),
-					      json_array_get(row, c));
+			(void)json_object_set(
+				object,
+				json_string_value(json_array_get(columns, c)),
+				json_array_get(row, c));
 		(void)json_array_append_new(all, object);
 	}
 	return all;

@@ -127,8 +127,8 @@ static void on_hup(uv_signal_t *handle, int number)
 		return;
 	}
 	stuck = sat_config_needs_restart(app->config, next);
-	sat_log_set_level((enum sat_log_level)sat_config_int(
-		next, SAT_CFG_LOG_LEVEL));
+	sat_log_set_level(
+		(enum sat_log_level)sat_config_int(next, SAT_CFG_LOG_LEVEL));
 	sat_server_reload(app->server, next, tls);
 	sat_tls_ctx_free(app->tls);
 	sat_config_free(app->config);
@@ -294,10 +294,9 @@ int sat_cli_run(struct sat_call *call)
 	app.lock.fd = app.journal.fd = -1;
 	for (size_t i = 0; i < SAT_COUNT_OF(bufs); i++)
 		sat_buf_init(bufs[i], SAT_PEM_BYTES_MAX);
-	rc = open_files(&app,
-			json_string_value(json_object_get(call->args,
-							  "listen")),
-			&err);
+	rc = open_files(
+		&app, json_string_value(json_object_get(call->args, "listen")),
+		&err);
 	if (rc == SAT_OK) {
 		sat_log_set_level((enum sat_log_level)sat_config_int(
 			app.config, SAT_CFG_LOG_LEVEL));
@@ -316,7 +315,8 @@ int sat_cli_run(struct sat_call *call)
 			(void)uv_run(&app.loop, UV_RUN_DEFAULT);
 		}
 		if (uv_loop_close(&app.loop) != 0)
-			sat_log(SAT_LOG_WARN, "main", "the loop had handles left");
+			sat_log(SAT_LOG_WARN, "main",
+				"the loop had handles left");
 	}
 	clean_up(&app);
 	if (rc != SAT_OK) {

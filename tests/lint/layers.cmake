@@ -21,7 +21,7 @@ set(only
 	"^openssl/::^common/(tls|pki)[a-z_]*\\.[ch]$"
 	"^uv\\.h$::^(proto/(link|local)|server/|client/)"
 	"^jansson\\.h$::^(proto/(catalogue|local)|server/|client/)"
-	"^xxhash\\.h$::^common/"
+	"^xxhash\\.h$::^(common|proto)/"
 	"^zstd\\.h$::^proto/"
 )
 # pure(FILES-REGEX): these see no I/O, clock, randomness or outside library.
