@@ -18,7 +18,7 @@ set(rules
 set(only
 	"^sqlite3\\.h$::^(common/db[a-z_]*\\.[ch]|client/replica/|server/store/)"
 	"^msgpack(\\.h|/.*)$::^proto/"
-	"^openssl/::^common/(tls|pki)[a-z_]*\\.[ch]$"
+	"^openssl/::^common/(tls|pki)[a-z0-9_]*\\.[ch]$"
 	"^uv\\.h$::^(proto/(link|local)|server/|client/)"
 	"^jansson\\.h$::^(proto/(catalogue|local)|server/|client/)"
 	"^xxhash\\.h$::^(common|proto)/"
