@@ -36,6 +36,8 @@ int sat_changeset_encode(const struct sat_changeset *cs,
 struct sat_changeset_where {
 	uint32_t delta;
 	int column;
+	const struct sat_table *table; /* SAT_E_INVAL only, else NULL */
+	struct sat_id id;              /* ... and the row in it       */
 };
 int sat_changeset_decode(const struct sat_catalogue *c, struct sat_slice bytes,
 			 struct sat_arena *a, struct sat_changeset *ret,

@@ -1,9 +1,9 @@
 #include "proto/changeset_reader.h"
 
+#include "common/meta.h"
 #include "proto/scan.h"
 
 #include <string.h>
-#include <xxhash.h>
 
 enum {
 	DELTA_BYTES_MIN = 11, /* an id takes one byte of time and ten more */
@@ -170,10 +170,15 @@ int sat_changeset_open(const struct sat_catalogue *c, struct sat_slice bytes,
 /* At most one delta per row: 63 bits of hash stand for table and id. */
 static bool first_time(struct sat_changeset_reader *r, const struct sat_id *id)
 {
-	uint64_t h =
-		XXH3_64bits_withSeed(id->b, sizeof id->b, r->table->no) | 1;
-	size_t at = (h >> 1) & r->seen_mask;
+	uint8_t key[2 + sizeof id->b];
+	uint64_t h;
+	size_t at;
 
+	key[0] = (uint8_t)(r->table->no >> 8);
+	key[1] = (uint8_t)r->table->no;
+	memcpy(key + 2, id->b, sizeof id->b);
+	h = sat_hash_bytes((struct sat_slice){ key, sizeof key }).low | 1;
+	at = (size_t)(h >> 1) & r->seen_mask;
 	while (r->seen[at] != 0) {
 		if (r->seen[at] == h)
 			return false;
@@ -368,7 +373,12 @@ int sat_changeset_next(struct sat_changeset_reader *r, struct sat_arena *a,
 		return SAT_OK;
 	if (ret_where != NULL)
 		*ret_where =
-			(struct sat_changeset_where){ r->delta, r->column };
+			(struct sat_changeset_where){ .delta = r->delta,
+						      .column = r->column };
+	if (ret_where != NULL && rc == SAT_E_INVAL && r->at < r->count) {
+		ret_where->table = r->table;
+		ret_where->id = r->ids[r->at];
+	}
 	*err = r->why;
 	return rc;
 }

@@ -52,6 +52,24 @@ static int unknown_row(struct sat_apply *ap, const struct sat_delta *d,
 		d->table, &d->id, -1);
 }
 
+/* Does the author's copy equal the stored row: made on it, or on a state that
+ * only his own held writes have moved since? And its places: one that moved
+ * since the row was written may be news to him, and this write would take the
+ * place of the entry that tells him. */
+static bool is_held(const struct sat_apply *ap, const struct sat_delta *d,
+		    const struct sat_work *w)
+{
+	if (d->base_seq != w->old.seq &&
+	    !(w->old.held && w->old.origin == ap->dot.replica))
+		return false;
+	for (uint32_t i = 0; i < w->old.place_count; i++) {
+		if (!w->old.places[i].evict &&
+		    w->old.places[i].seq != w->old.seq)
+			return false;
+	}
+	return true;
+}
+
 static int judge_before(struct sat_apply *ap, const struct sat_delta *d,
 			const struct sat_work *w, struct sat_err *err)
 {
@@ -67,10 +85,7 @@ static int judge_before(struct sat_apply *ap, const struct sat_delta *d,
 	    !sat_gate_before(ap->rights, w->old.places, w->old.place_count))
 		return sat_apply_refuse(ap, SAT_REASON_SCOPE, d->table, &d->id,
 					-1);
-	if (ap->hold && d->base_seq != w->old.seq &&
-	    !(w->old.held && w->old.origin == ap->dot.replica))
-		return SAT_APPLY_ECHO;
-	return SAT_OK;
+	return ap->hold && !is_held(ap, d, w) ? SAT_APPLY_ECHO : SAT_OK;
 }
 
 /* ---- defaults ----------------------------------------------------------- */

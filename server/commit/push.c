@@ -152,14 +152,14 @@ static void set_waiting(struct push *p, uint32_t i, bool on)
 
 /* A value its column refuses, or a column nobody knows: the content's fault,
  * so the changeset gets its verdict and the next one goes on. */
-static int refuse_value(struct sat_apply *ap, const struct sat_delta *d,
+static int refuse_value(struct sat_apply *ap,
 			const struct sat_changeset_where *where, int rc)
 {
 	ap->reason =
 		rc == SAT_E_NEWER ? SAT_REASON_CATALOGUE : SAT_REASON_VALUE;
-	if (d->table == NULL)
+	if (where->table == NULL)
 		return SAT_APPLY_REFUSED;
-	return sat_apply_refuse(ap, ap->reason, d->table, &d->id,
+	return sat_apply_refuse(ap, ap->reason, where->table, &where->id,
 				where->column);
 }
 
@@ -184,7 +184,7 @@ static int pass(struct push *p, struct sat_apply *ap, bool first,
 		if (rc == SAT_AGAIN)
 			return SAT_OK;
 		if (rc == SAT_E_INVAL || rc == SAT_E_NEWER)
-			return refuse_value(ap, &d, &where, rc);
+			return refuse_value(ap, &where, rc);
 		if (rc != SAT_OK || (!first && !is_waiting(p, i)))
 			continue;
 		rc = sat_apply_delta(ap, &d, p->first_seq + i, err);
