@@ -4,3 +4,9 @@ if(TARGET sat_server_session AND TARGET sat_client_session)
 	sat_test(test_session_pair SOURCES session/test_pair.c ${world}
 		NEEDS sat_server_session sat_client_session)
 endif()
+if(TARGET sat_server_run AND TARGET sat_client_session AND TARGET sat_tls)
+	sat_test(test_server SOURCES session/test_server.c session/rig.c
+		engine/engine_fixture.c
+		NEEDS sat_server_run sat_client_session sat_test_pki
+		LABELS server)
+endif()
