@@ -1,8 +1,9 @@
 #include "proto/column.h"
 
+#include "common/meta.h"
+
 #include <math.h>
 #include <string.h>
-#include <xxhash.h>
 
 enum {
 	SCRATCH_BYTES_MAX = 256 * 1024 * 1024,
@@ -261,7 +262,7 @@ static bool make_dict(struct sat_column_scratch *s, const struct dense *d,
 	ret->count = 0;
 	for (uint32_t i = 0; i < d->n; i++) {
 		struct sat_slice t = d->v[i]->s;
-		size_t at = XXH3_64bits(t.ptr, t.len) & (slots - 1);
+		size_t at = sat_hash_bytes(t).low & (slots - 1);
 
 		while (slot[at] != 0 &&
 		       !sat_slice_equal(ret->v[slot[at] - 1]->s, t))

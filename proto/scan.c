@@ -93,7 +93,7 @@ static int open_level(struct walk *w, const struct sat_mp_limits *lim,
 	uint64_t values = h->kind == MAP ? h->number * 2 : h->number;
 
 	if (w->depth >= lim->depth_max || w->depth >= SAT_MP_DEPTH_MAX ||
-	    values > bytes_left || values > lim->nodes_max - w->nodes)
+	    values > bytes_left)
 		return SAT_E_LIMIT;
 	w->level[w->depth++] =
 		(struct level){ .left = values, .map = h->kind == MAP };

@@ -158,7 +158,7 @@ static int round_trip(struct bench *t, const struct sat_changeset *cs,
 
 static void refused_values_say_where(void **state)
 {
-	struct sat_changeset_where where = { 9, 9 };
+	struct sat_changeset_where where = { .delta = 9, .column = 9 };
 	struct bench t;
 	struct one o;
 
@@ -169,6 +169,8 @@ static void refused_values_say_where(void **state)
 	assert_int_equal(round_trip(&t, &o.cs, &where), SAT_E_INVAL);
 	assert_int_equal(where.delta, 0);
 	assert_int_equal(where.column, FX_OUTCOME);
+	assert_ptr_equal(where.table, fx_visit);
+	assert_memory_equal(&where.id, &o.d[0].id, sizeof where.id);
 	assert_non_null(strstr(t.err.msg, "visit.outcome"));
 	make_one(&o, fx_visit, FX_COUNT, sat_value_null());
 	assert_int_equal(round_trip(&t, &o.cs, &where), SAT_E_INVAL);
@@ -244,6 +246,8 @@ static void cut_anywhere_it_is_refused(void **state)
 			decode(&t, (struct sat_slice){ in.ptr, n }, NULL),
 			SAT_OK);
 	assert_int_equal(decode(&t, in, NULL), SAT_OK);
+	assert_int_equal(sat_buf_append(&t.out, "\xc0", 1), SAT_OK);
+	assert_int_equal(decode(&t, sat_buf_peek(&t.out), NULL), SAT_E_PROTO);
 	down(&t);
 }
 
@@ -365,6 +369,14 @@ static void headers_that_lie_are_refused(void **state)
 		if (decode(&t, in, NULL) != SAT_E_PROTO)
 			fail_msg("%s", rows[i].why);
 	}
+	/* A claim is judged before memory is asked for it. */
+	sat_arena_fini(&t.b);
+	sat_arena_init(&t.b, 65536);
+	assert_int_equal(decode(&t,
+				with_key(&t, sat_buf_peek(&t.out), SAT_HK_COUNT,
+					 "\xce\x00\x0f\x42\x40", 5, &bent),
+				NULL),
+			 SAT_E_PROTO);
 	/* Flags and keys of the future are kept and passed over. */
 	assert_int_equal(decode(&t,
 				with_key(&t, sat_buf_peek(&t.out), SAT_HK_FLAGS,
@@ -372,6 +384,55 @@ static void headers_that_lie_are_refused(void **state)
 				NULL),
 			 SAT_OK);
 	sat_buf_fini(&bent);
+	down(&t);
+}
+
+/* The reader alone must notice that deltas are missing at the end. */
+static void readers_count_to_the_end(void **state)
+{
+	struct sat_changeset_reader *r;
+	struct sat_changeset cs, head;
+	struct fx_rng g = { 8 };
+	struct sat_delta d;
+	struct sat_buf bent;
+	struct sat_slice in;
+	struct bench t;
+
+	(void)state;
+	up(&t);
+	sat_buf_init(&bent, 65536);
+	fx_visits(&t.a, &g, 2, true, &cs);
+	assert_int_equal(sat_changeset_encode(&cs, &t.out), SAT_OK);
+	in = with_key(&t, sat_buf_peek(&t.out), SAT_HK_COUNT, "\x03", 1, &bent);
+	assert_int_equal(
+		sat_changeset_open(&fx_catalogue, in, &t.b, &head, &r, &t.err),
+		SAT_OK);
+	for (unsigned i = 0; i < 2; i++)
+		assert_int_equal(sat_changeset_next(r, &t.b, &d, NULL, &t.err),
+				 SAT_OK);
+	for (unsigned i = 0; i < 2; i++) /* and says so every time */
+		assert_int_equal(sat_changeset_next(r, &t.b, &d, NULL, &t.err),
+				 SAT_E_PROTO);
+	sat_buf_fini(&bent);
+	down(&t);
+}
+
+static void long_set_elements_are_refused(void **state)
+{
+	static uint8_t letters[1025];
+	struct sat_slice e = { letters, 1024 };
+	struct bench t;
+	struct one o;
+
+	(void)state;
+	up(&t);
+	memset(letters, 'z', sizeof letters);
+	make_one(&o, fx_visit, FX_TAGS, sat_value_null());
+	o.ch.adds = &e;
+	o.ch.add_count = 1;
+	assert_int_equal(round_trip(&t, &o.cs, NULL), SAT_OK);
+	e.len = 1025;
+	assert_int_equal(round_trip(&t, &o.cs, NULL), SAT_E_INVAL);
 	down(&t);
 }
 
@@ -486,6 +547,8 @@ int main(void)
 		cmocka_unit_test(cut_anywhere_it_is_refused),
 		cmocka_unit_test(changed_bytes_do_no_harm),
 		cmocka_unit_test(headers_that_lie_are_refused),
+		cmocka_unit_test(readers_count_to_the_end),
+		cmocka_unit_test(long_set_elements_are_refused),
 		cmocka_unit_test(memory_runs_out_cleanly),
 		cmocka_unit_test(visits_are_small),
 	};

@@ -295,6 +295,35 @@ static void memory_runs_out_cleanly(void **state)
 	down(&t);
 }
 
+/* ERROR: code 1 and a text of n letters. */
+static int decode_text(struct bench *t, size_t n)
+{
+	struct sat_pack p = { &t->plain, SAT_OK };
+	static uint8_t letters[600];
+
+	memset(letters, 'z', sizeof letters);
+	sat_buf_clear(&t->plain);
+	sat_pack_map(&p, 2);
+	sat_pack_uint(&p, 1);
+	sat_pack_uint(&p, 1);
+	sat_pack_uint(&p, 4);
+	sat_pack_str(&p, (struct sat_slice){ letters, n });
+	assert_int_equal(p.rc, SAT_OK);
+	return decode(t, SAT_MSG_ERROR, sat_buf_peek(&t->plain));
+}
+
+static void too_much_is_not_read(void **state)
+{
+	struct bench t;
+
+	(void)state;
+	up(&t);
+	assert_int_equal(decode_text(&t, 500), SAT_OK);
+	assert_int_equal(decode_text(&t, 501), SAT_E_PROTO);
+	assert_non_null(strstr(t.err.msg, "ERROR key 4 (text): is too long"));
+	down(&t);
+}
+
 static void too_much_is_not_written(void **state)
 {
 	static struct sat_clock_step steps[SAT_CLOCK_STEPS_MAX + 1];
@@ -337,6 +366,7 @@ int main(void)
 		cmocka_unit_test(broken_payloads_are_refused),
 		cmocka_unit_test(only_high_types_may_be_ignored),
 		cmocka_unit_test(memory_runs_out_cleanly),
+		cmocka_unit_test(too_much_is_not_read),
 		cmocka_unit_test(too_much_is_not_written),
 	};
 

@@ -85,6 +85,25 @@ static void rows_from_the_wire(void **state)
 	}
 }
 
+static void depth_is_the_callers(void **state)
+{
+	static const struct sat_mp_limits flat = { 2, 100 };
+	size_t used = 0;
+
+	(void)state;
+	assert_int_equal(sat_mp_check(
+				 (struct sat_slice){
+					 (const uint8_t *)"\x91\x91\xc0", 3 },
+				 &flat, &used),
+			 SAT_OK);
+	assert_int_equal(
+		sat_mp_check(
+			(struct sat_slice){ (const uint8_t *)"\x91\x91\x91\xc0",
+					    4 },
+			&flat, &used),
+		SAT_E_LIMIT);
+}
+
 static void nodes_are_counted_over_the_whole(void **state)
 {
 	uint8_t bytes[200];
@@ -233,6 +252,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(rows_from_the_wire),
+		cmocka_unit_test(depth_is_the_callers),
 		cmocka_unit_test(nodes_are_counted_over_the_whole),
 		cmocka_unit_test(varints_have_one_form),
 		cmocka_unit_test(integers_may_have_any_width),
