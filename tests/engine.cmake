@@ -7,6 +7,7 @@ if(TARGET sat_engine)
 		sat_test(test_engine_${test}
 			SOURCES engine/test_engine_${test}.c
 				engine/engine_fixture.c engine/engine_checks.c
+				engine/engine_model.c
 			NEEDS sat_engine)
 	endforeach()
 	sat_test(test_tree SOURCES engine/test_tree.c NEEDS sat_engine)
