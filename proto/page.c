@@ -1,5 +1,6 @@
 #include "proto/page.h"
 
+#include "common/text.h"
 #include "proto/column.h"
 #include "proto/scan.h"
 
@@ -195,6 +196,37 @@ static int take_metas(struct reader *r)
 	return SAT_OK;
 }
 
+/* A set travels whole, as the array a person sees; what a column accepts is
+ * said of its elements. */
+static bool set_accepted(struct reader *r, const struct sat_column *c,
+			 const struct sat_value *v, const char **ret_why)
+{
+	struct sat_slice *elements;
+	struct sat_value element;
+	struct sat_arena scratch;
+	uint32_t count;
+	bool ok;
+
+	if (v->kind != SAT_TEXT)
+		return sat_column_accepts(c, v, ret_why);
+	*ret_why = "is not a set";
+	sat_arena_init(&scratch, r->a->max);
+	ok = sat_set_parse(&scratch, v->s, &elements, &count) == SAT_OK;
+	for (uint32_t i = 0; ok && i < count; i++) {
+		element = sat_value_text(elements[i]);
+		ok = sat_column_accepts(c, &element, ret_why);
+	}
+	sat_arena_fini(&scratch);
+	return ok;
+}
+
+static bool accepted(struct reader *r, const struct sat_column *c,
+		     const struct sat_value *v, const char **ret_why)
+{
+	return c->type == SAT_TYPE_SET ? set_accepted(r, c, v, ret_why)
+				       : sat_column_accepts(c, v, ret_why);
+}
+
 /* Column k of the page so far; the values wait in lanes of their own until
  * the number of known columns is final. */
 static int take_column(struct reader *r, int index, struct sat_value **ret)
@@ -215,7 +247,7 @@ static int take_column(struct reader *r, int index, struct sat_value **ret)
 	for (uint32_t i = 0; i < p->row_count; i++) {
 		if (!sat_column_next(&in, sat_id_time(p->ids[i].b), &lane[i]))
 			return fail(r, SAT_E_PROTO, "column value");
-		if (!sat_column_accepts(c, &lane[i], &why))
+		if (!accepted(r, c, &lane[i], &why))
 			return sat_err_set(r->err, SAT_E_PROTO, 0, "page",
 					   "%s.%s %s", p->table->name, c->name,
 					   why);
