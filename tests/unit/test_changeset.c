@@ -417,9 +417,10 @@ static void readers_count_to_the_end(void **state)
 	down(&t);
 }
 
-static void long_set_elements_are_refused(void **state)
+static void long_and_many_set_elements_are_refused(void **state)
 {
 	static uint8_t letters[1025];
+	static struct sat_slice many[4097];
 	struct sat_slice e = { letters, 1024 };
 	struct bench t;
 	struct one o;
@@ -433,6 +434,11 @@ static void long_set_elements_are_refused(void **state)
 	assert_int_equal(round_trip(&t, &o.cs, NULL), SAT_OK);
 	e.len = 1025;
 	assert_int_equal(round_trip(&t, &o.cs, NULL), SAT_E_INVAL);
+	o.ch.adds = many;
+	o.ch.add_count = 4096;
+	assert_int_equal(round_trip(&t, &o.cs, NULL), SAT_OK);
+	o.ch.add_count = 4097;
+	assert_int_equal(round_trip(&t, &o.cs, NULL), SAT_E_PROTO);
 	down(&t);
 }
 
@@ -548,7 +554,7 @@ int main(void)
 		cmocka_unit_test(changed_bytes_do_no_harm),
 		cmocka_unit_test(headers_that_lie_are_refused),
 		cmocka_unit_test(readers_count_to_the_end),
-		cmocka_unit_test(long_set_elements_are_refused),
+		cmocka_unit_test(long_and_many_set_elements_are_refused),
 		cmocka_unit_test(memory_runs_out_cleanly),
 		cmocka_unit_test(visits_are_small),
 	};
