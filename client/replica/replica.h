@@ -18,7 +18,7 @@ struct sat_replica;
 struct sqlite3;
 
 /* Who this device is, from ENROLLED; kept in the replica. */
-struct sat_identity {
+struct sat_replica_identity {
 	uint32_t replica;
 	uint64_t epoch;
 	struct sat_slice org, login, name; /* copied */
@@ -28,7 +28,7 @@ struct sat_identity {
 
 /* Create DIR/replica.db with tables, triggers and views for the catalogue
  * (canonical JSON, stored inside). SAT_E_EXISTS when there is one already. */
-int sat_replica_create(const char *path, const struct sat_identity *who,
+int sat_replica_create(const char *path, const struct sat_replica_identity *who,
 		       struct sat_slice catalogue_json,
 		       struct sat_err *err) SAT_MUST_CHECK;
 
@@ -57,6 +57,17 @@ int sat_replica_harvest(struct sat_replica *r, int64_t now_raw_ms,
 int sat_replica_changed(struct sat_replica *r, bool *ret,
 			struct sat_err *err) SAT_MUST_CHECK;
 
+/* The highest seq harvested, by any call of this header: verdicts, pages and
+ * checkpoints harvest first. 0: none yet. Costs nothing. */
+uint64_t sat_replica_outbox_last(const struct sat_replica *r);
+
+/* What the replica holds of a row as the text that _satchel_intent.context
+ * takes: 'replica:seq,...', '' for an unknown row. SAT_E_LIMIT when out is too
+ * small. The API's ETag. */
+int sat_replica_row_context(struct sat_replica *r, const struct sat_table *t,
+			    const struct sat_id *id, char *out, size_t out_size,
+			    struct sat_err *err) SAT_MUST_CHECK;
+
 /* The stored bytes of changeset seq, part of them: copies at most cap bytes
  * from offset into out. SAT_E_NOTFOUND when it is not in the outbox. */
 int sat_replica_outbox_read(struct sat_replica *r, uint64_t seq,
@@ -73,10 +84,14 @@ int sat_replica_hello(struct sat_replica *r, int64_t now_raw_ms,
 		      struct sat_err *err) SAT_MUST_CHECK;
 
 /* Store epoch, ratchet, offset, rights, role, home. Changes of role or home
- * re-create the triggers. A new epoch: SYNC section 10 (cursor lowered). */
+ * re-create the triggers. Scopes that were lost are evicted.
+ *
+ * SAT_AGAIN: stored, but the server was restored, so everything must be sent
+ * again: close the connection and say HELLO anew (its cursor is 0 then). Rows
+ * shown stay until their new state comes; what is not sent again
+ * goes at the checkpoint; edits stay. */
 int sat_replica_welcome(struct sat_replica *r, const struct sat_msg_welcome *w,
-			int64_t now_raw_ms,
-			struct sat_err *err) SAT_MUST_CHECK;
+			int64_t now_raw_ms, struct sat_err *err) SAT_MUST_CHECK;
 int sat_replica_grant(struct sat_replica *r, const struct sat_rights *g,
 		      struct sat_err *err) SAT_MUST_CHECK;
 
@@ -89,11 +104,11 @@ int sat_replica_catalogue_store(struct sat_replica *r,
  * base), rejected (move to _satchel_rejected, re-derive its rows), parked.
  * Idempotent: a verdict already stored is ignored. */
 int sat_replica_verdict(struct sat_replica *r, const struct sat_msg_verdict *v,
-			int64_t now_raw_ms,
-			struct sat_err *err) SAT_MUST_CHECK;
+			int64_t now_raw_ms, struct sat_err *err) SAT_MUST_CHECK;
 
 /* Keep rows or evictions durably and invisibly until the checkpoint (while
- * filling: apply at once in short transactions). */
+ * filling: apply at once in short transactions). Parts of a page (m->more) are
+ * joined in memory first. SAT_E_PROTO: what came cannot be read. */
 int sat_replica_stage_rows(struct sat_replica *r, const struct sat_msg_rows *m,
 			   struct sat_err *err) SAT_MUST_CHECK;
 int sat_replica_stage_evict(struct sat_replica *r,
@@ -121,7 +136,7 @@ struct sat_replica_status {
 	uint64_t confirmed; /* of these with a durable verdict (any)        */
 	uint64_t rejected;  /* entries waiting in the rejected list         */
 	uint64_t pending_rows; /* captured, not harvested yet               */
-	uint64_t outbox;    /* harvested, without a verdict                 */
+	uint64_t outbox;      /* harvested, without a verdict                 */
 	uint64_t outbox_last; /* highest seq harvested, 0 when none         */
 	uint64_t conflicts_open;
 	int64_t checkpoint_ms; /* server time of the last checkpoint, 0     */

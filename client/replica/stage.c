@@ -1,0 +1,384 @@
+/* What the server sends is kept as it came and applied at the checkpoint, in
+ * one transaction: nobody sees half of one. Only while the replica fills for
+ * the first time are pages applied at once, each in its own. */
+#include "client/replica/apply.h"
+#include "proto/page.h"
+
+#include <string.h>
+
+enum stage_kind { STAGE_ROWS, STAGE_REFS, STAGE_EVICT };
+
+static int stage_put(struct sat_replica *r, enum stage_kind kind,
+		     uint32_t scope, uint32_t table_no, struct sat_slice bytes,
+		     struct sat_err *err)
+{
+	struct sat_value args[4] = { sat_value_int(kind), sat_value_int(scope),
+				     sat_value_int(table_no),
+				     sat_value_blob(bytes) };
+
+	return sat_db_do(&r->db,
+			 "INSERT INTO _satchel_stage(kind, scope, t, page)"
+			 " VALUES(?1, ?2, ?3, ?4)",
+			 args, 4, err);
+}
+
+static int find_table(struct sat_replica *r, uint32_t no,
+		      const struct sat_table **ret, struct sat_err *err)
+{
+	*ret = sat_catalogue_table_no(r->catalogue, no);
+	if (*ret == NULL)
+		return sat_err_set(err, SAT_E_PROTO, 0, "replica_stage",
+				   "rows of an unknown table %u", no);
+	return SAT_OK;
+}
+
+static int is_granted(struct sat_replica *r, uint32_t scope, bool *ret,
+		      struct sat_err *err)
+{
+	uint32_t *scopes, count;
+	int rc = sat_scopes_load(r, &r->row, &scopes, &count, err);
+
+	*ret = false;
+	for (uint32_t i = 0; rc == SAT_OK && i < count; i++)
+		*ret = *ret || scopes[i] == scope;
+	return rc;
+}
+
+/* ---- applying one page --------------------------------------------------- */
+
+static int apply_rows(struct sat_replica *r, uint32_t scope,
+		      const struct sat_page *p, struct sat_err *err)
+{
+	const struct sat_table *t = p->table;
+	struct sat_value *values;
+	struct sat_state s;
+	int rc = SAT_OK;
+
+	for (uint32_t i = 0; rc == SAT_OK && i < p->row_count; i++) {
+		sat_arena_reset(&r->row);
+		values = sat_arena_array(&r->row, t->column_count,
+					 sizeof *values);
+		if (values == NULL)
+			return sat_err_set(err, SAT_E_NOMEM, 0, "replica_stage",
+					   "out of memory");
+		for (uint16_t k = 0; k < p->column_count; k++)
+			values[p->columns[k]] =
+				p->values[(size_t)i * p->column_count + k];
+		s = (struct sat_state){ .seq = p->seqs[i],
+					.meta = p->metas[i],
+					.values = values };
+		rc = sat_row_arrive(r, t, &p->ids[i], scope, &s, err);
+	}
+	return rc;
+}
+
+static int apply_refs(struct sat_replica *r, uint32_t scope,
+		      const struct sat_page *p, struct sat_err *err)
+{
+	int rc = SAT_OK;
+
+	for (uint32_t i = 0; rc == SAT_OK && i < p->row_count; i++) {
+		sat_arena_reset(&r->row);
+		rc = sat_row_enter(r, p->table, &p->ids[i], scope, err);
+	}
+	return rc;
+}
+
+static int apply_evict(struct sat_replica *r, uint32_t scope,
+		       const struct sat_table *t, struct sat_slice ids,
+		       struct sat_err *err)
+{
+	struct sat_id id;
+	int rc = SAT_OK;
+
+	for (size_t i = 0; rc == SAT_OK && i + sizeof id.b <= ids.len;
+	     i += sizeof id.b) {
+		memcpy(id.b, ids.ptr + i, sizeof id.b);
+		sat_arena_reset(&r->row);
+		rc = sat_row_leave(r, t, &id, scope, err);
+	}
+	return rc;
+}
+
+/* Pages live in the batch arena, which is empty between two of them. */
+static int apply_page(struct sat_replica *r, enum stage_kind kind,
+		      uint32_t scope, uint32_t table_no, struct sat_slice bytes,
+		      struct sat_err *err)
+{
+	const struct sat_table *t;
+	struct sat_page page;
+	bool granted = false;
+	int rc = find_table(r, table_no, &t, err);
+
+	sat_arena_reset(&r->row);
+	if (rc == SAT_OK)
+		rc = is_granted(r, scope, &granted, err);
+	if (rc != SAT_OK || !granted)
+		return rc; /* the scope was lost meanwhile */
+	if (kind == STAGE_EVICT)
+		return apply_evict(r, scope, t, bytes, err);
+	rc = sat_page_decode(t, bytes, kind == STAGE_REFS, &r->batch, &page,
+			     err);
+	if (rc != SAT_OK)
+		return rc;
+	return kind == STAGE_REFS ? apply_refs(r, scope, &page, err)
+				  : apply_rows(r, scope, &page, err);
+}
+
+/* ---- staging ------------------------------------------------------------- */
+
+/* Inside a transaction: keep the page, or apply it when nothing was complete
+ * yet. */
+static int take_page(struct sat_replica *r, enum stage_kind kind,
+		     uint32_t scope, uint32_t table_no, struct sat_slice bytes,
+		     struct sat_err *err)
+{
+	int rc;
+
+	if (r->facts.cursor > 0)
+		return stage_put(r, kind, scope, table_no, bytes, err);
+	rc = sat_harvest(r, false, err);
+	sat_arena_reset(&r->batch);
+	return rc == SAT_OK ? apply_page(r, kind, scope, table_no, bytes, err)
+			    : rc;
+}
+
+/* Take a part. *ret_whole: the page is complete, in r->part. */
+static int join_part(struct sat_replica *r, const struct sat_msg_rows *m,
+		     bool *ret_whole, struct sat_err *err)
+{
+	int rc;
+
+	if (!r->part_open) {
+		sat_buf_clear(&r->part);
+		r->part_of = *m;
+	} else if (r->part_of.scope != m->scope ||
+		   r->part_of.table_no != m->table_no ||
+		   r->part_of.refs != m->refs) {
+		return sat_err_set(err, SAT_E_PROTO, 0, "replica_stage",
+				   "a page was not finished");
+	}
+	rc = sat_buf_append(&r->part, m->page.ptr, m->page.len);
+	if (rc != SAT_OK)
+		return sat_err_set(err, rc, 0, "replica_stage",
+				   "a page is too large");
+	r->part_open = m->more;
+	*ret_whole = !m->more;
+	return SAT_OK;
+}
+
+static void forget_part(struct sat_replica *r)
+{
+	sat_buf_fini(&r->part);
+	sat_buf_init(&r->part, SAT_REPLICA_PAGE_MAX);
+	r->part_open = false;
+}
+
+static int stage_page(struct sat_replica *r, const struct sat_msg_rows *m,
+		      struct sat_slice bytes, struct sat_err *err)
+{
+	const struct sat_table *t;
+	struct sat_page page;
+	int rc = find_table(r, m->table_no, &t, err);
+
+	/* What cannot be read is refused now, while the sender is there. */
+	sat_arena_reset(&r->batch);
+	if (rc == SAT_OK)
+		rc = sat_page_decode(t, bytes, m->refs, &r->batch, &page, err);
+	if (rc == SAT_OK)
+		rc = sat_txn_begin(r, err);
+	if (rc != SAT_OK)
+		return rc;
+	rc = take_page(r, m->refs ? STAGE_REFS : STAGE_ROWS, m->scope,
+		       m->table_no, bytes, err);
+	return sat_txn_end(r, rc, err);
+}
+
+int sat_replica_stage_rows(struct sat_replica *r, const struct sat_msg_rows *m,
+			   struct sat_err *err)
+{
+	bool whole = false;
+	int rc;
+
+	if (!r->part_open && !m->more)
+		return stage_page(r, m, m->page, err);
+	rc = join_part(r, m, &whole, err);
+	if (rc == SAT_OK && whole)
+		rc = stage_page(r, m, sat_buf_peek(&r->part), err);
+	if (rc != SAT_OK || whole)
+		forget_part(r);
+	return rc;
+}
+
+int sat_replica_stage_evict(struct sat_replica *r,
+			    const struct sat_msg_evict *m, struct sat_err *err)
+{
+	const struct sat_table *t;
+	struct sat_slice ids = { (const uint8_t *)m->ids,
+				 (size_t)m->id_count * sizeof *m->ids };
+	int rc = find_table(r, m->table_no, &t, err);
+
+	if (rc == SAT_OK)
+		rc = sat_txn_begin(r, err);
+	if (rc != SAT_OK)
+		return rc;
+	rc = take_page(r, STAGE_EVICT, m->scope, m->table_no, ids, err);
+	return sat_txn_end(r, rc, err);
+}
+
+int sat_replica_stage_reset(struct sat_replica *r, struct sat_err *err)
+{
+	int64_t staged = 0;
+	int rc;
+
+	forget_part(r);
+	rc = sat_db_int(&r->db, "SELECT EXISTS(SELECT 1 FROM _satchel_stage)",
+			0, &staged, err);
+
+	if (rc != SAT_OK || staged == 0)
+		return rc;
+	return sat_db_do(&r->db, "DELETE FROM _satchel_stage", NULL, 0, err);
+}
+
+/* ---- checkpoint ---------------------------------------------------------- */
+
+static int apply_staged(struct sat_replica *r, struct sat_err *err)
+{
+	struct sat_slice bytes;
+	sqlite3_stmt *st;
+	bool row = true;
+	int rc = sat_db_stmt(&r->db,
+			     "SELECT kind, scope, t, page FROM _satchel_stage"
+			     " ORDER BY n",
+			     &st, err);
+
+	while (rc == SAT_OK) {
+		rc = sat_db_step(&r->db, st, &row, err);
+		if (rc != SAT_OK || !row)
+			break;
+		sat_arena_reset(&r->batch);
+		if (sat_column_copy(&r->batch, st, 3, &bytes) != SAT_OK) {
+			rc = sat_err_set(err, SAT_E_NOMEM, 0,
+					 "replica_checkpoint", "out of memory");
+			break;
+		}
+		rc = apply_page(r, (enum stage_kind)sqlite3_column_int(st, 0),
+				(uint32_t)sqlite3_column_int64(st, 1),
+				(uint32_t)sqlite3_column_int64(st, 2), bytes,
+				err);
+	}
+	if (rc != SAT_OK) {
+		sat_db_reset(st);
+		return rc;
+	}
+	return sat_db_do(&r->db, "DELETE FROM _satchel_stage", NULL, 0, err);
+}
+
+/* After a pull from the very start: what was not sent again is not there any
+ * more. Such rows were marked with seq 0 before it began. */
+static int sweep_unsent(struct sat_replica *r, struct sat_err *err)
+{
+	const struct sat_table *t;
+	struct sat_slice packed;
+	struct sat_id id;
+	sqlite3_stmt *st;
+	uint32_t *scopes, count;
+	bool row = true;
+	int rc = sat_db_stmt(&r->db,
+			     "SELECT t, id, scopes FROM _satchel_row"
+			     " WHERE seq = 0 ORDER BY +t, +id",
+			     &st, err);
+
+	while (rc == SAT_OK) {
+		rc = sat_db_step(&r->db, st, &row, err);
+		if (rc != SAT_OK || !row)
+			return rc;
+		sat_arena_reset(&r->row);
+		t = sat_catalogue_table_no(
+			r->catalogue,
+			(uint32_t)(sqlite3_column_int64(st, 0) & UINT16_MAX));
+		if (t == NULL || !sat_db_column_id(st, 1, &id))
+			continue;
+		rc = sat_column_copy(&r->row, st, 2, &packed);
+		if (rc == SAT_OK)
+			rc = sat_numbers_unpack(&r->row, packed, &scopes,
+						&count);
+		if (rc != SAT_OK) {
+			rc = sat_err_set(err, rc, 0, "replica_sweep",
+					 "the scopes of a row are damaged");
+			break;
+		}
+		if (count == 0)
+			rc = sat_row_leave(r, t, &id, 0, err);
+		for (uint32_t i = 0; rc == SAT_OK && i < count; i++)
+			rc = sat_row_leave(r, t, &id, scopes[i], err);
+	}
+	sat_db_reset(st);
+	return rc;
+}
+
+static int compare_digest(struct sat_replica *r,
+			  const struct sat_msg_checkpoint *c, bool *ret_ok,
+			  struct sat_err *err)
+{
+	uint64_t rows, bad;
+	int rc = SAT_OK;
+
+	if (r->facts.stale != 0)
+		rc = sat_digest_rebuild(r, &rows, &bad, err);
+	if (rc != SAT_OK)
+		return rc;
+	*ret_ok = sat_hash_equal(sat_hash_unpack(r->facts.digest), c->digest) &&
+		  (uint64_t)r->facts.members == c->rows;
+	r->facts.digest_state = *ret_ok ? 1 : -1;
+	return SAT_OK;
+}
+
+static int checkpoint(struct sat_replica *r, const struct sat_msg_checkpoint *c,
+		      bool *ret_ok, struct sat_err *err)
+{
+	int rc = sat_harvest(r, false, err);
+
+	if (rc == SAT_OK)
+		rc = apply_staged(r, err);
+	if (rc != SAT_OK)
+		return rc;
+	/* A pull that did not start over does not count as one that did. */
+	if (r->facts.refresh == SAT_REFRESH_ASKED) {
+		*ret_ok = false;
+		return SAT_OK;
+	}
+	if (r->facts.refresh == SAT_REFRESH_PULLING) {
+		rc = sweep_unsent(r, err);
+		r->facts.refresh = SAT_REFRESH_NONE;
+	}
+	r->facts.cursor = (int64_t)c->cursor;
+	r->facts.grants_pulled = r->facts.grants;
+	r->facts.checkpoint_ms = c->server_ms;
+	return rc == SAT_OK ? compare_digest(r, c, ret_ok, err) : rc;
+}
+
+int sat_replica_checkpoint(struct sat_replica *r,
+			   const struct sat_msg_checkpoint *c,
+			   int64_t now_raw_ms, uint64_t *ret_harvested,
+			   bool *ret_digest_ok, struct sat_err *err)
+{
+	bool ok = false;
+	int64_t before;
+	int rc;
+
+	(void)now_raw_ms; /* captured rows carry their own times */
+	if (c->cursor > INT64_MAX)
+		return sat_err_set(err, SAT_E_PROTO, 0, "replica_checkpoint",
+				   "a cursor beyond all numbers");
+	rc = sat_txn_begin(r, err);
+	if (rc != SAT_OK)
+		return rc;
+	before = r->facts.seq;
+	rc = sat_txn_end(r, checkpoint(r, c, &ok, err), err);
+	if (rc != SAT_OK)
+		return rc;
+	*ret_harvested = r->facts.seq > before ? (uint64_t)r->facts.seq : 0;
+	*ret_digest_ok = ok;
+	return SAT_OK;
+}

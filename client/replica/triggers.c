@@ -1,0 +1,525 @@
+/* Capture and refusal in plain SQL, for whatever SQLite the app brings.
+ *
+ * Measured, per row of 20 columns: what a trigger costs is mostly being
+ * entered, so refusals stand in the WHEN of a trigger that is not entered for
+ * good rows, and the guard (a look into an empty table) comes last in it.
+ *
+ *   before insert  keeps the image that INSERT OR REPLACE is about to destroy
+ *   after insert   refuses; captures
+ *   before update  refuses a new id or rowid before UPDATE OR REPLACE destroys
+ *   after update   refuses; captures the old image
+ *   after delete   refuses; captures the old image
+ *
+ * Refusals compare NEW with OLD: UPDATE OF fires for SET x = x too. RAISE is
+ * the one thing that OR IGNORE and OR REPLACE of the outer statement cannot
+ * override, so nothing here relies on a conflict clause or a UNIQUE rule. */
+#include "client/replica/internal.h"
+
+#include <stdio.h>
+
+#define GUARD_OFF "NOT EXISTS(SELECT 1 FROM _satchel_guard)"
+#define HEX1      "[0-9a-f]"
+#define HEX4      HEX1 HEX1 HEX1 HEX1
+#define UUID_GLOB \
+	"'" HEX4 HEX4 "-" HEX4 "-" HEX4 "-" HEX4 "-" HEX4 HEX4 HEX4 "'"
+#define DEG7 ".[0-9][0-9][0-9][0-9][0-9][0-9][0-9]"
+
+/* Where a list of checks is being written. */
+struct maker {
+	struct sat_sql *sql;
+	const struct sat_table *table;
+	enum sat_role role;
+	const struct sat_id *user, *home;
+	bool update;  /* else insert                                        */
+	bool as_case; /* WHEN ... THEN RAISE, else one OR of all            */
+};
+
+/* Start a check; its expression is to follow. */
+static void check_open(struct maker *m)
+{
+	sat_sql_add(m->sql, m->as_case ? " WHEN (" : " OR (");
+}
+
+/* End it with the sentence that a person sees: "table.column: why". */
+static void check_close(struct maker *m, const struct sat_column *c,
+			const char *why)
+{
+	if (m->as_case)
+		sat_sql_add(m->sql, ") THEN RAISE(ABORT, '%s%s%s: %s')",
+			    m->table->name, c == NULL ? "" : ".",
+			    c == NULL ? "" : c->name, why);
+	else
+		sat_sql_add(m->sql, ")");
+}
+
+static bool may_write(const struct maker *m, const struct sat_column *c)
+{
+	return (c->write & SAT_ROLE_BIT(m->role)) != 0;
+}
+
+static bool may_read(const struct maker *m, const struct sat_column *c)
+{
+	return (c->read & SAT_ROLE_BIT(m->role)) != 0;
+}
+
+static void add_range(struct sat_sql *s, const struct sat_column *c)
+{
+	if (c->has_min)
+		sat_sql_add(s, " OR NEW.%s<%lld", c->name, (long long)c->min);
+	if (c->has_max)
+		sat_sql_add(s, " OR NEW.%s>%lld", c->name, (long long)c->max);
+}
+
+static void add_enum(struct sat_sql *s, const struct sat_column *c)
+{
+	/* Not IN (...): that builds a table at every entry. */
+	sat_sql_add(s, "CASE NEW.%s", c->name);
+	for (uint16_t i = 0; i < c->value_count; i++)
+		sat_sql_add(s, " WHEN '%s' THEN 0", c->values[i].name);
+	sat_sql_add(s, " ELSE 1 END");
+}
+
+/* True in SQL when NEW's value, not NULL, is not one of that type. */
+static void add_type_fault(struct sat_sql *s, const struct sat_column *c)
+{
+	const char *n = c->name;
+
+	switch (c->type) {
+	case SAT_TYPE_REF:
+		sat_sql_add(s, "NEW.%s NOT GLOB " UUID_GLOB, n);
+		return;
+	case SAT_TYPE_BLOBREF:
+		sat_sql_add(s,
+			    "length(NEW.%s)<>64 OR NEW.%s GLOB '*[^0-9a-f]*'",
+			    n, n);
+		return;
+	case SAT_TYPE_BOOL:
+		sat_sql_add(s, "NEW.%s NOT IN (0,1)", n);
+		return;
+	case SAT_TYPE_REAL:
+		sat_sql_add(s,
+			    "typeof(NEW.%s)<>'real' OR"
+			    " abs(NEW.%s)>1.7976931348623157e308",
+			    n, n);
+		add_range(s, c);
+		return;
+	case SAT_TYPE_ENUM:
+		add_enum(s, c);
+		return;
+	case SAT_TYPE_DATE:
+		sat_sql_add(s,
+			    "NEW.%s IS NOT date(NEW.%s,'+0 days') OR"
+			    " NEW.%s<'0001-01-01'",
+			    n, n, n);
+		return;
+	case SAT_TYPE_GEO:
+		sat_sql_add(s,
+			    "NEW.%s NOT GLOB '*[0-9]" DEG7 ",*[0-9]" DEG7 "'",
+			    n);
+		return;
+	case SAT_TYPE_SET:
+		sat_sql_add(s,
+			    "typeof(NEW.%s)<>'text' OR"
+			    " length(CAST(NEW.%s AS BLOB))>1048576 OR"
+			    " trim(NEW.%s) NOT GLOB '[[]*]'",
+			    n, n, n);
+		return;
+	case SAT_TYPE_TEXT:
+	case SAT_TYPE_JSON:
+		sat_sql_add(s,
+			    "typeof(NEW.%s)<>'text' OR"
+			    " length(CAST(NEW.%s AS BLOB))>%u",
+			    n, n, c->max_bytes);
+		return;
+	default:
+		sat_sql_add(s, "typeof(NEW.%s)<>'integer'", n);
+		add_range(s, c);
+		return;
+	}
+}
+
+static void limits_text(const struct sat_column *c, char *out, size_t n)
+{
+	if (c->has_min && c->has_max)
+		(void)snprintf(out, n, " from %lld to %lld", (long long)c->min,
+			       (long long)c->max);
+	else if (c->has_min)
+		(void)snprintf(out, n, " of at least %lld", (long long)c->min);
+	else if (c->has_max)
+		(void)snprintf(out, n, " of at most %lld", (long long)c->max);
+	else
+		out[0] = '\0';
+}
+
+static void type_sentence(const struct sat_column *c, char *out, size_t n)
+{
+	char limits[80];
+	size_t at;
+
+	limits_text(c, limits, sizeof limits);
+	switch (c->type) {
+	case SAT_TYPE_REF:
+		(void)snprintf(out, n, "must be an id in lower-case UUID form");
+		return;
+	case SAT_TYPE_BLOBREF:
+		(void)snprintf(out, n, "must be a SHA-256 hash in hex");
+		return;
+	case SAT_TYPE_BOOL:
+		(void)snprintf(out, n, "must be 0 or 1");
+		return;
+	case SAT_TYPE_REAL:
+		(void)snprintf(out, n, "must be a number%s", limits);
+		return;
+	case SAT_TYPE_DATE:
+		(void)snprintf(out, n, "must be a date YYYY-MM-DD");
+		return;
+	case SAT_TYPE_GEO:
+		(void)snprintf(out, n, "must be LAT,LON with 7 decimals each");
+		return;
+	case SAT_TYPE_SET:
+		(void)snprintf(out, n, "must be a JSON array of texts");
+		return;
+	case SAT_TYPE_TEXT:
+	case SAT_TYPE_JSON:
+		(void)snprintf(out, n, "must be text of at most %u bytes",
+			       c->max_bytes);
+		return;
+	case SAT_TYPE_ENUM:
+		at = (size_t)snprintf(out, n, "must be one of");
+		for (uint16_t i = 0; i < c->value_count && at < n - 44; i++)
+			at += (size_t)snprintf(out + at, n - at, " %.40s",
+					       c->values[i].name);
+		return;
+	default:
+		(void)snprintf(out, n, "must be a whole number%s", limits);
+		return;
+	}
+}
+
+void sat_default_add(struct sat_sql *s, const struct sat_column *c,
+		     const struct sat_id *user, const struct sat_id *home)
+{
+	const struct sat_value *v = &c->default_value;
+	char id[SAT_UUID_CHARS + 1];
+
+	if (c->def == SAT_DEFAULT_AUTHOR || c->def == SAT_DEFAULT_AUTHOR_HOME) {
+		sat_id_format(c->def == SAT_DEFAULT_AUTHOR ? user : home, id);
+		sat_sql_add(s, "'%s'", id);
+		return;
+	}
+	if (c->def != SAT_DEFAULT_VALUE || v->kind == SAT_NULL ||
+	    v->kind == SAT_BLOB) {
+		sat_sql_add(s, "NULL");
+	} else if (v->kind == SAT_INT) {
+		sat_sql_add(s, "%lld", (long long)v->i);
+	} else if (v->kind == SAT_REAL) {
+		sat_sql_add(s, "%.17g", v->r);
+	} else {
+		sat_sql_add(s, "'");
+		for (size_t i = 0; i < v->s.len; i++)
+			sat_sql_add(s, v->s.ptr[i] == '\'' ? "''" : "%c",
+				    v->s.ptr[i]);
+		sat_sql_add(s, "'");
+	}
+}
+
+/* A column the role may not write: on insert it may be left alone, given its
+ * default, or given what the replaced row had; on update it may not change. */
+static void check_role(struct maker *m, const struct sat_column *c)
+{
+	const char *t = m->table->name, *n = c->name;
+	char why[128];
+
+	if (!m->update &&
+	    (c->def == SAT_DEFAULT_NOW || c->def == SAT_DEFAULT_TODAY))
+		return; /* harvest leaves it to the server */
+	check_open(m);
+	if (m->update) {
+		sat_sql_add(m->sql, "NEW.%s IS NOT OLD.%s", n, n);
+	} else {
+		sat_sql_add(m->sql, "NEW.%s IS NOT NULL AND NEW.%s IS NOT ", n,
+			    n);
+		sat_default_add(m->sql, c, m->user, m->home);
+		sat_sql_add(m->sql,
+			    " AND NEW.%s IS NOT (SELECT b.%s FROM"
+			    " _satchel_before_%s b WHERE b.n=(SELECT max(n)"
+			    " FROM _satchel_before_%s) AND b.id=NEW.id)",
+			    n, n, t, t);
+	}
+	(void)snprintf(why, sizeof why, "your role (%s) may not write it",
+		       sat_role_name(m->role));
+	check_close(m, c, why);
+}
+
+static void check_required(struct maker *m, const struct sat_column *c)
+{
+	bool filled = c->def != SAT_DEFAULT_NONE && !m->update;
+
+	if (!c->required || filled || !may_read(m, c))
+		return;
+	check_open(m);
+	sat_sql_add(m->sql, "NEW.%s IS NULL", c->name);
+	if (m->update)
+		sat_sql_add(m->sql, " AND OLD.%s IS NOT NULL", c->name);
+	check_close(m, c, "is required");
+}
+
+/* A losing value of max, min or first would be dropped by the merge: better
+ * to say so than to let it vanish. */
+static void check_effect(struct maker *m, const struct sat_column *c)
+{
+	const char *n = c->name;
+
+	if (!m->update ||
+	    (c->policy != SAT_POLICY_MAX && c->policy != SAT_POLICY_MIN &&
+	     c->policy != SAT_POLICY_FIRST))
+		return;
+	check_open(m);
+	sat_sql_add(m->sql, "OLD.%s IS NOT NULL AND NEW.%s IS NOT OLD.%s AND",
+		    n, n, n);
+	if (c->policy == SAT_POLICY_FIRST)
+		sat_sql_add(m->sql, " 1");
+	else
+		sat_sql_add(m->sql, " (NEW.%s IS NULL OR NEW.%s%sOLD.%s)", n, n,
+			    c->policy == SAT_POLICY_MAX ? "<" : ">", n);
+	check_close(m, c,
+		    c->policy == SAT_POLICY_MAX
+			    ? "keeps its largest value, this one has no effect"
+		    : c->policy == SAT_POLICY_MIN
+			    ? "keeps its smallest value, this one has no effect"
+			    : "keeps its first value, this one has no effect");
+}
+
+static void check_column(struct maker *m, const struct sat_column *c)
+{
+	char why[512];
+
+	if (!may_write(m, c)) {
+		check_role(m, c);
+		return;
+	}
+	check_required(m, c);
+	check_effect(m, c);
+	check_open(m);
+	if (m->update)
+		sat_sql_add(m->sql, "NEW.%s IS NOT OLD.%s AND ", c->name,
+			    c->name);
+	sat_sql_add(m->sql, "NEW.%s IS NOT NULL AND (", c->name);
+	add_type_fault(m->sql, c);
+	sat_sql_add(m->sql, ")");
+	type_sentence(c, why, sizeof why);
+	check_close(m, c, why);
+}
+
+static void check_row(struct maker *m)
+{
+	const struct sat_table *t = m->table;
+
+	check_open(m);
+	sat_sql_add(m->sql,
+		    "EXISTS(SELECT 1 FROM _satchel_pending WHERE n>=%d)",
+		    SAT_REPLICA_PENDING_MAX);
+	check_close(m, NULL,
+		    "too many changes at once, let them be sent first");
+	if (m->update) {
+		check_open(m);
+		sat_sql_add(m->sql,
+			    "EXISTS(SELECT 1 FROM _satchel_orphan"
+			    " WHERE t=%u AND id=NEW.id)",
+			    t->no);
+		check_close(m, NULL,
+			    "the row has left your territories and waits for"
+			    " the answer to an earlier change");
+		return;
+	}
+	check_open(m);
+	sat_sql_add(m->sql, "typeof(NEW.id)<>'text' OR"
+			    " NEW.id NOT GLOB " UUID_GLOB);
+	check_close(m, NULL, "id must be a lower-case UUID");
+	check_open(m);
+	sat_sql_add(m->sql, "NEW.rowid<1");
+	check_close(m, NULL, "rowid must be positive");
+	if (!t->append_only)
+		return;
+	check_open(m);
+	sat_sql_add(m->sql,
+		    "EXISTS(SELECT 1 FROM _satchel_before_%s b WHERE"
+		    " b.n=(SELECT max(n) FROM _satchel_before_%s)"
+		    " AND b.id=NEW.id)",
+		    t->name, t->name);
+	check_close(m, NULL, "rows can be added but not changed");
+}
+
+static void add_checks(struct maker *m)
+{
+	check_row(m);
+	for (uint16_t i = 0; i < m->table->column_count; i++)
+		check_column(m, &m->table->columns[i]);
+}
+
+/* ---- triggers ------------------------------------------------------------ */
+
+static void add_refusals(struct maker *m)
+{
+	const char *when = m->update ? "UPDATE" : "INSERT";
+
+	sat_sql_add(m->sql,
+		    "CREATE TRIGGER _satchel_%s_%s_check AFTER %s ON %s"
+		    " WHEN (0",
+		    m->table->name, m->update ? "update" : "insert", when,
+		    m->table->name);
+	m->as_case = false;
+	add_checks(m);
+	sat_sql_add(m->sql, ") AND " GUARD_OFF " BEGIN SELECT CASE");
+	m->as_case = true;
+	add_checks(m);
+	sat_sql_add(m->sql, " END; END;\n");
+}
+
+/* A trigger that always refuses. */
+static void add_refusal(struct maker *m, const char *event, const char *why)
+{
+	sat_sql_add(m->sql,
+		    "CREATE TRIGGER _satchel_%s_%s_refuse BEFORE %s ON %s"
+		    " WHEN " GUARD_OFF " BEGIN SELECT RAISE(ABORT, '%s: %s');"
+		    " END;\n",
+		    m->table->name, event, event, m->table->name,
+		    m->table->name, why);
+}
+
+/* Append a pending row, and below it the image in columns of `from`. */
+static void add_capture(struct maker *m, const char *id, const char *op)
+{
+	sat_sql_add(m->sql,
+		    "INSERT INTO _satchel_pending(t,id,op,at)"
+		    " VALUES(%u,%s,'%s',julianday('now'));",
+		    m->table->no, id, op);
+}
+
+static void add_image(struct maker *m, const char *prefix)
+{
+	const struct sat_table *t = m->table;
+
+	sat_sql_add(m->sql,
+		    "INSERT INTO _satchel_before_%s SELECT"
+		    " last_insert_rowid(),%sid",
+		    t->name, prefix);
+	for (uint16_t i = 0; i < t->column_count; i++)
+		sat_sql_add(m->sql, ",%s%s", prefix, t->columns[i].name);
+}
+
+static void add_insert(struct maker *m)
+{
+	const char *t = m->table->name;
+
+	m->update = false;
+	sat_sql_add(m->sql,
+		    "CREATE TRIGGER _satchel_%s_insert_before BEFORE INSERT"
+		    " ON %s WHEN (EXISTS(SELECT 1 FROM %s WHERE id=NEW.id) OR"
+		    " EXISTS(SELECT 1 FROM %s WHERE rowid=NEW.rowid)) AND"
+		    " " GUARD_OFF " BEGIN SELECT RAISE(ABORT, '%s: this rowid"
+		    " belongs to another row') FROM %s WHERE rowid=NEW.rowid"
+		    " AND id IS NOT NEW.id;",
+		    t, t, t, t, t, t);
+	add_capture(m, "NEW.id", "R");
+	add_image(m, "o.");
+	sat_sql_add(m->sql, " FROM %s o WHERE o.id=NEW.id; END;\n", t);
+	add_refusals(m);
+	sat_sql_add(m->sql,
+		    "CREATE TRIGGER _satchel_%s_insert AFTER INSERT ON %s"
+		    " WHEN " GUARD_OFF " BEGIN ",
+		    t, t);
+	add_capture(m, "NEW.id", "I");
+	sat_sql_add(m->sql, " END;\n");
+}
+
+static void add_changed(struct maker *m)
+{
+	for (uint16_t i = 0; i < m->table->column_count; i++)
+		sat_sql_add(m->sql, "%sNEW.%s IS NOT OLD.%s",
+			    i == 0 ? "" : " OR ", m->table->columns[i].name,
+			    m->table->columns[i].name);
+}
+
+static void add_update(struct maker *m)
+{
+	const char *t = m->table->name;
+
+	m->update = true;
+	sat_sql_add(m->sql,
+		    "CREATE TRIGGER _satchel_%s_update_before BEFORE UPDATE"
+		    " ON %s WHEN (NEW.id IS NOT OLD.id OR"
+		    " NEW.rowid IS NOT OLD.rowid) AND " GUARD_OFF " BEGIN"
+		    " SELECT RAISE(ABORT, '%s: the id of a row cannot be"
+		    " changed'); END;\n",
+		    t, t, t);
+	if (m->table->append_only) {
+		sat_sql_add(m->sql,
+			    "CREATE TRIGGER _satchel_%s_update_refuse BEFORE"
+			    " UPDATE ON %s WHEN (",
+			    t, t);
+		add_changed(m);
+		sat_sql_add(m->sql,
+			    ") AND " GUARD_OFF " BEGIN SELECT RAISE(ABORT,"
+			    " '%s: rows can be added but not changed');"
+			    " END;\n",
+			    t);
+		return;
+	}
+	add_refusals(m);
+	sat_sql_add(m->sql,
+		    "CREATE TRIGGER _satchel_%s_update AFTER UPDATE ON %s"
+		    " WHEN (",
+		    t, t);
+	add_changed(m);
+	sat_sql_add(m->sql, ") AND " GUARD_OFF " BEGIN ");
+	add_capture(m, "NEW.id", "U");
+	add_image(m, "OLD.");
+	sat_sql_add(m->sql, "; END;\n");
+}
+
+static void add_delete(struct maker *m)
+{
+	const char *t = m->table->name;
+
+	sat_sql_add(m->sql,
+		    "CREATE TRIGGER _satchel_%s_delete AFTER DELETE ON %s"
+		    " WHEN " GUARD_OFF " BEGIN SELECT RAISE(ABORT, '%s: the"
+		    " row has left your territories and waits for the answer"
+		    " to an earlier change') FROM _satchel_orphan WHERE"
+		    " t=%u AND id=OLD.id;",
+		    t, t, t, m->table->no);
+	add_capture(m, "OLD.id", "D");
+	add_image(m, "OLD.");
+	sat_sql_add(m->sql, "; END;\n");
+}
+
+void sat_triggers_add(struct sat_sql *s, const struct sat_table *t,
+		      enum sat_role role, const struct sat_id *user,
+		      const struct sat_id *home)
+{
+	struct maker m = { s, t, role, user, home, false, false };
+	char why[128];
+
+	if (t->derived) {
+		add_refusal(&m, "INSERT", "only the server writes this table");
+		add_refusal(&m, "UPDATE", "only the server writes this table");
+		add_refusal(&m, "DELETE", "only the server writes this table");
+		return;
+	}
+	(void)snprintf(why, sizeof why, "your role (%s) may not add rows",
+		       sat_role_name(role));
+	if ((t->insert & SAT_ROLE_BIT(role)) != 0)
+		add_insert(&m);
+	else
+		add_refusal(&m, "INSERT", why);
+	add_update(&m);
+	(void)snprintf(why, sizeof why, "your role (%s) may not delete rows",
+		       sat_role_name(role));
+	if (t->append_only)
+		add_refusal(&m, "DELETE", "rows can be added but not deleted");
+	else if ((t->remove & SAT_ROLE_BIT(role)) != 0)
+		add_delete(&m);
+	else
+		add_refusal(&m, "DELETE", why);
+}

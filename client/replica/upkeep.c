@@ -1,0 +1,201 @@
+/* Housekeeping: the WAL, old changesets, clock steps, and counting again. */
+#include "client/replica/internal.h"
+
+#include <stdio.h>
+#include <sys/stat.h>
+
+/* ---- the WAL and old changesets ------------------------------------------ */
+
+static int wal_pages(struct sat_replica *r, int64_t *ret, struct sat_err *err)
+{
+	const char *main_path = sqlite3_db_filename(r->db.handle, "main");
+	char path[4096];
+	struct stat st;
+	int64_t page = 0;
+	int rc = sat_db_int(&r->db, "PRAGMA page_size", 4096, &page, err);
+
+	*ret = 0;
+	if (rc != SAT_OK || main_path == NULL || page <= 0)
+		return rc;
+	(void)snprintf(path, sizeof path, "%s-wal", main_path);
+	if (stat(path, &st) == 0 && st.st_size > 32)
+		*ret = ((int64_t)st.st_size - 32) / (page + 24);
+	return SAT_OK;
+}
+
+static int drop_acked(struct sat_replica *r, int64_t before_ms,
+		      struct sat_err *err)
+{
+	struct sat_value arg = sat_value_int(before_ms);
+	sqlite3_stmt *st;
+	int rc;
+
+	/* Looked at first: a write would wake up everybody who watches. The
+	 * overlay may still need one whose echo has not come. */
+#define OLD                                                                 \
+	" FROM _satchel_outbox WHERE state = 1 AND ms < ?1 AND NOT EXISTS(" \
+	"SELECT 1 FROM _satchel_dirty d WHERE d.seq = _satchel_outbox.seq)"
+	rc = sat_db_find(&r->db, "SELECT 1" OLD " LIMIT 1", &arg, 1, &st, err);
+	if (rc != SAT_OK || st == NULL)
+		return rc;
+	sat_db_reset(st);
+	return sat_db_do(&r->db, "DELETE" OLD, &arg, 1, err);
+#undef OLD
+}
+
+int sat_replica_upkeep(struct sat_replica *r, int pages, int acked_days,
+		       int64_t now_raw_ms, struct sat_err *err)
+{
+	int64_t held = 0;
+	int left, rc;
+
+	rc = drop_acked(r, now_raw_ms - (int64_t)acked_days * 86400000, err);
+	if (rc == SAT_OK)
+		rc = wal_pages(r, &held, err);
+	if (rc != SAT_OK || held <= pages)
+		return rc;
+	rc = sat_db_checkpoint(&r->db, true, 0, &left, err);
+	if (rc == SAT_E_BUSY) /* somebody reads: move what can be moved */
+		rc = sat_db_checkpoint(&r->db, false, 0, &left, err);
+	return rc == SAT_E_BUSY ? SAT_OK : rc;
+}
+
+/* ---- clock --------------------------------------------------------------- */
+
+/* Only so many are kept; the two oldest become one, which errs for times
+ * between them and for no others. */
+static int merge_oldest(struct sat_replica *r, struct sat_err *err)
+{
+	if (r->step_count < SAT_REPLICA_STEPS_MAX)
+		return SAT_OK;
+	return sat_db_exec(
+		&r->db,
+		"UPDATE _satchel_clock_step SET delta_ms = delta_ms +"
+		" (SELECT delta_ms FROM _satchel_clock_step ORDER BY n LIMIT 1)"
+		" WHERE n = (SELECT n FROM _satchel_clock_step ORDER BY n"
+		" LIMIT 1 OFFSET 1);"
+		"DELETE FROM _satchel_clock_step WHERE n ="
+		" (SELECT min(n) FROM _satchel_clock_step);",
+		err);
+}
+
+int sat_replica_clock_step(struct sat_replica *r, int64_t before_ms,
+			   int64_t delta_ms, struct sat_err *err)
+{
+	struct sat_value args[2] = { sat_value_int(before_ms),
+				     sat_value_int(delta_ms) };
+	int rc = sat_txn_begin(r, err);
+
+	if (rc != SAT_OK)
+		return rc;
+	rc = merge_oldest(r, err);
+	if (rc == SAT_OK)
+		rc = sat_db_do(&r->db,
+			       "INSERT INTO _satchel_clock_step(before_ms,"
+			       " delta_ms) VALUES(?1, ?2)",
+			       args, 2, err);
+	rc = sat_txn_end(r, rc, err);
+	/* Memory follows the file. */
+	return rc == SAT_OK ? sat_facts_load(r, err) : rc;
+}
+
+/* ---- counting again ------------------------------------------------------ */
+
+static int count_row(struct sat_replica *r, const struct sat_table *t,
+		     const struct sat_id *id, struct sat_hash *sum,
+		     int64_t *members, bool *ret_same, struct sat_err *err)
+{
+	struct sat_held held;
+	struct sat_hash h;
+	uint32_t *scopes, count;
+	int rc = sat_held_load(r, t, id, NULL, &held, err);
+
+	if (rc == SAT_OK &&
+	    sat_numbers_unpack(&r->row, held.scopes, &scopes, &count) != SAT_OK)
+		rc = sat_err_set(err, SAT_E_CORRUPT, 0, "replica_verify",
+				 "the scopes of a row are damaged");
+	if (rc != SAT_OK)
+		return rc;
+	h = sat_held_hash(r, t, id, held.meta, held.values);
+	*ret_same = (int64_t)h.low == held.low;
+	if (h.low == 0 && h.high == 0)
+		return SAT_OK;
+	for (uint32_t i = 0; i < count; i++)
+		sat_hash_add(sum, h);
+	*members += count;
+	return SAT_OK;
+}
+
+static int count_all(struct sat_replica *r, struct sat_hash *sum,
+		     int64_t *members, uint64_t *ret_rows, uint64_t *ret_bad,
+		     struct sat_err *err)
+{
+	const struct sat_table *t;
+	struct sat_id id;
+	sqlite3_stmt *st;
+	bool row = true, same;
+	int rc =
+		sat_db_stmt(&r->db, "SELECT t, id FROM _satchel_row", &st, err);
+
+	*ret_rows = *ret_bad = 0;
+	while (rc == SAT_OK) {
+		rc = sat_db_step(&r->db, st, &row, err);
+		if (rc != SAT_OK || !row)
+			return rc;
+		sat_arena_reset(&r->row);
+		t = sat_catalogue_table_no(
+			r->catalogue,
+			(uint32_t)(sqlite3_column_int64(st, 0) & UINT16_MAX));
+		same = false;
+		if (t != NULL && sat_db_column_id(st, 1, &id))
+			rc = count_row(r, t, &id, sum, members, &same, err);
+		*ret_rows += 1;
+		*ret_bad += !same;
+	}
+	sat_db_reset(st);
+	return rc;
+}
+
+int sat_digest_rebuild(struct sat_replica *r, uint64_t *ret_rows,
+		       uint64_t *ret_bad, struct sat_err *err)
+{
+	struct sat_hash sum = { 0, 0 };
+	int64_t members = 0;
+	int rc = count_all(r, &sum, &members, ret_rows, ret_bad, err);
+
+	if (rc != SAT_OK)
+		return rc;
+	sat_hash_pack(sum, r->facts.digest);
+	r->facts.members = members;
+	r->facts.stale = 0;
+	return SAT_OK;
+}
+
+/* Edits that wait to be captured are edits, not damage: they are harvested
+ * before anything is compared. */
+int sat_replica_verify(struct sat_replica *r, uint64_t *ret_rows,
+		       uint64_t *ret_bad, struct sat_hash *ret_digest,
+		       struct sat_err *err)
+{
+	struct sat_hash sum = { 0, 0 };
+	uint64_t rows = 0, bad = 0;
+	int64_t members = 0;
+	int rc = sat_txn_begin(r, err);
+
+	if (rc != SAT_OK)
+		return rc;
+	rc = sat_harvest(r, false, err);
+	if (rc == SAT_OK)
+		rc = count_all(r, &sum, &members, &rows, &bad, err);
+	if (rc == SAT_OK &&
+	    (bad > 0 || members != r->facts.members ||
+	     !sat_hash_equal(sum, sat_hash_unpack(r->facts.digest))))
+		r->facts.digest_state = -1;
+	rc = sat_txn_end(r, rc, err);
+	if (rc != SAT_OK)
+		return rc;
+	*ret_rows = rows;
+	*ret_bad = bad;
+	*ret_digest = sum;
+	return SAT_OK;
+}

@@ -1,0 +1,468 @@
+/* The server's answer to a changeset, settled for good in one transaction.
+ *
+ *   applied, merged   stays in the overlay until a state that contains it
+ *   as-held           the server has exactly what we have: becomes the base
+ *   rejected          leaves the overlay, goes to the rejected list
+ *   parked            nothing changes; the answer comes later */
+#include "client/replica/apply.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static int no_memory(struct sat_err *err)
+{
+	return sat_err_set(err, SAT_E_NOMEM, 0, "replica_verdict",
+			   "out of memory");
+}
+
+static int put_state(struct sat_replica *r, uint64_t seq,
+		     enum sat_outbox_state state, int64_t now_ms,
+		     struct sat_err *err)
+{
+	struct sat_value args[3] = { sat_bind_u64(seq), sat_value_int(state),
+				     sat_value_int(now_ms) };
+
+	return sat_db_do(&r->db,
+			 "UPDATE _satchel_outbox SET state = ?2, ms = ?3"
+			 " WHERE seq = ?1",
+			 args, 3, err);
+}
+
+/* ---- the rows of a changeset --------------------------------------------- */
+
+struct dirty {
+	const struct sat_table *table;
+	struct sat_id id;
+	uint64_t i;
+	struct sat_slice delta; /* only where asked for */
+};
+
+/* All overlay entries of a changeset, in the batch arena. */
+static int dirty_rows(struct sat_replica *r, uint64_t seq, struct dirty **ret,
+		      uint32_t *ret_count, struct sat_err *err)
+{
+	struct sat_value arg = sat_bind_u64(seq);
+	struct dirty *all;
+	sqlite3_stmt *st;
+	int64_t count = 0;
+	bool row = true;
+	uint32_t n = 0;
+	int rc = sat_db_find(&r->db,
+			     "SELECT count(*) FROM _satchel_dirty"
+			     " WHERE seq = ?1",
+			     &arg, 1, &st, err);
+
+	if (rc == SAT_OK && st != NULL) {
+		count = sqlite3_column_int64(st, 0);
+		sat_db_reset(st);
+	}
+	all = sat_arena_array(&r->batch, (size_t)count, sizeof *all);
+	if (rc == SAT_OK && all == NULL)
+		rc = no_memory(err);
+	if (rc == SAT_OK)
+		rc = sat_db_stmt(&r->db,
+				 "SELECT t, id, i FROM _satchel_dirty"
+				 " WHERE seq = ?1 ORDER BY i",
+				 &st, err);
+	if (rc == SAT_OK)
+		rc = sat_db_bind(&r->db, st, 1, &arg, 1, err);
+	while (rc == SAT_OK && row) {
+		rc = sat_db_step(&r->db, st, &row, err);
+		if (rc != SAT_OK || !row || n == count)
+			break;
+		all[n].table = sat_catalogue_table_no(
+			r->catalogue,
+			(uint32_t)(sqlite3_column_int64(st, 0) & UINT16_MAX));
+		all[n].i = (uint64_t)sqlite3_column_int64(st, 2);
+		if (all[n].table != NULL && sat_db_column_id(st, 1, &all[n].id))
+			n++;
+	}
+	*ret = all;
+	*ret_count = n;
+	return rc;
+}
+
+static int drop_dirty(struct sat_replica *r, uint64_t seq, struct sat_err *err)
+{
+	struct sat_value arg = sat_bind_u64(seq);
+
+	return sat_db_do(&r->db, "DELETE FROM _satchel_dirty WHERE seq = ?1",
+			 &arg, 1, err);
+}
+
+/* ---- as held ------------------------------------------------------------- */
+
+/* The delta of that changeset on that row; *ret_first: no earlier one waits. */
+static int read_dirty(struct sat_replica *r, const struct dirty *w,
+		      uint64_t seq, struct sat_slice *ret, bool *ret_first,
+		      struct sat_err *err)
+{
+	struct sat_value args[3] = { sat_value_int(w->table->no),
+				     sat_value_id(&w->id), sat_bind_u64(seq) };
+	sqlite3_stmt *st;
+	int rc = sat_db_find(&r->db,
+			     "SELECT delta, NOT EXISTS(SELECT 1 FROM"
+			     " _satchel_dirty e WHERE e.t = ?1 AND e.id = ?2"
+			     " AND e.seq < ?3) FROM _satchel_dirty d WHERE"
+			     " d.t = ?1 AND d.id = ?2 AND d.seq = ?3",
+			     args, 3, &st, err);
+
+	*ret_first = false;
+	if (rc != SAT_OK || st == NULL)
+		return rc;
+	*ret_first = sqlite3_column_int(st, 1) != 0;
+	rc = sat_column_copy(&r->row, st, 0, ret);
+	sat_db_reset(st);
+	return rc == SAT_OK ? rc : no_memory(err);
+}
+
+/* The state the server has now: the one we hold with this delta, stamped the
+ * way the server did. */
+static int fold_state(struct sat_replica *r, const struct dirty *w,
+		      struct sat_held *held, struct sat_slice bytes,
+		      int64_t offset_ms, struct sat_state *ret,
+		      struct sat_buf *meta, struct sat_err *err)
+{
+	struct sat_clock_map clock = { .offset_ms = offset_ms };
+	struct sat_row row = held->base;
+	struct sat_value *values;
+	struct sat_delta d;
+	struct sat_dot dot;
+	int rc = sat_delta_decode(r, bytes, &d, &dot, err);
+
+	if (rc != SAT_OK)
+		return rc;
+	if (sat_overlay_apply(&r->row, &row, &d, dot, &clock) != SAT_OK)
+		return no_memory(err);
+	rc = sat_row_values(r, w->table, &row, &values, err);
+	if (rc != SAT_OK)
+		return rc;
+	rc = sat_meta_encode(w->table, &row, values, meta);
+	if (rc != SAT_OK)
+		return sat_err_set(err, rc, 0, "replica_verdict",
+				   "a row's metadata cannot be encoded");
+	ret->meta = sat_buf_peek(meta);
+	ret->values = values;
+	rc = sat_numbers_unpack(&r->row, held->scopes, &ret->scopes,
+				&ret->scope_count);
+	return rc == SAT_OK ? rc : no_memory(err);
+}
+
+static int fold_row(struct sat_replica *r, const struct dirty *w,
+		    const struct sat_msg_verdict *v, struct sat_buf *meta,
+		    struct sat_err *err)
+{
+	struct sat_state s = { .seq = v->first_seq + w->i, .siblings = true };
+	struct sat_slice bytes;
+	struct sat_held held;
+	bool first;
+	int rc;
+
+	sat_arena_reset(&r->row);
+	sat_buf_clear(meta);
+	rc = read_dirty(r, w, v->seq, &bytes, &first, err);
+	if (rc != SAT_OK || !first)
+		return rc; /* an earlier one is still to come back: wait */
+	rc = sat_held_load(r, w->table, &w->id, NULL, &held, err);
+	if (rc != SAT_OK || (held.known && held.seq >= s.seq))
+		return rc;
+	/* A row that has left and is only waited for. */
+	if (!held.known && !held.created)
+		return SAT_OK;
+	rc = fold_state(r, w, &held, bytes, v->offset_ms, &s, meta, err);
+	if (rc != SAT_OK)
+		return rc;
+	if (held.known)
+		sat_digest_sub(r,
+			       sat_held_hash(r, w->table, &w->id, held.meta,
+					     held.values),
+			       s.scope_count);
+	s.siblings = held.base.vv.count > 1;
+	rc = sat_state_put(r, w->table, &w->id, &s, err);
+	return rc == SAT_OK
+		       ? sat_state_show(r, w->table, &w->id, &held, &s, err)
+		       : rc;
+}
+
+/* Accepted edits of a row that has left the device have nothing to wait for. */
+static int release_orphan(struct sat_replica *r, const struct dirty *w,
+			  uint64_t seq, struct sat_err *err)
+{
+	char text[SAT_UUID_CHARS + 1];
+	struct sat_value args[3] = { sat_value_int(w->table->no) };
+	sqlite3_stmt *st;
+	int rc;
+
+	sat_id_format(&w->id, text);
+	args[1] = sat_bind_str(text);
+	rc = sat_db_find(&r->db,
+			 "SELECT 1 FROM _satchel_orphan WHERE t = ?1"
+			 " AND id = ?2",
+			 args, 2, &st, err);
+	if (rc != SAT_OK || st == NULL)
+		return rc;
+	sat_db_reset(st);
+	args[1] = sat_value_id(&w->id);
+	args[2] = sat_bind_u64(seq);
+	rc = sat_db_do(&r->db,
+		       "DELETE FROM _satchel_dirty WHERE t = ?1 AND id = ?2"
+		       " AND seq = ?3",
+		       args, 3, err);
+	return rc == SAT_OK ? sat_row_settle(r, w->table, &w->id, err) : rc;
+}
+
+static int settle_accepted(struct sat_replica *r,
+			   const struct sat_msg_verdict *v, int64_t now_ms,
+			   struct sat_err *err)
+{
+	bool as_held = (v->flags & SAT_VERDICT_AS_HELD) != 0;
+	struct dirty *rows;
+	struct sat_buf meta;
+	uint32_t count;
+	int rc = put_state(r, v->seq, SAT_OUTBOX_ACKED, now_ms, err);
+
+	if (rc == SAT_OK)
+		rc = dirty_rows(r, v->seq, &rows, &count, err);
+	if (rc != SAT_OK)
+		return rc;
+	sat_buf_init(&meta, SAT_REPLICA_TEXT_MAX);
+	for (uint32_t i = 0; rc == SAT_OK && i < count; i++) {
+		rc = release_orphan(r, &rows[i], v->seq, err);
+		if (rc == SAT_OK && as_held)
+			rc = fold_row(r, &rows[i], v, &meta, err);
+	}
+	sat_buf_fini(&meta);
+	return rc;
+}
+
+/* ---- rejected ------------------------------------------------------------ */
+
+struct link {
+	struct sat_id id;
+	uint32_t delta;
+};
+
+static int compare_links(const void *x, const void *y)
+{
+	const struct link *p = x, *q = y;
+
+	return memcmp(p->id.b, q->id.b, sizeof p->id.b);
+}
+
+static const struct link *find_link(const struct link *links, uint32_t count,
+				    struct sat_slice id)
+{
+	struct link key = { .delta = 0 };
+
+	if (id.len != sizeof key.id.b)
+		return NULL;
+	memcpy(key.id.b, id.ptr, sizeof key.id.b);
+	return bsearch(&key, links, count, sizeof *links, compare_links);
+}
+
+/* One round: a row that refers to a refused one cannot stand without it. */
+static bool spread(const struct sat_changeset *cs, const struct link *links,
+		   bool *refused)
+{
+	bool moved = false;
+
+	for (uint32_t i = 0; i < cs->delta_count; i++) {
+		const struct sat_delta *d = &cs->deltas[i];
+
+		for (uint32_t k = 0; !refused[i] && k < d->change_count; k++) {
+			const struct sat_change *c = &d->changes[k];
+			const struct link *to;
+
+			if (d->table->columns[c->column].type != SAT_TYPE_REF ||
+			    c->value.kind != SAT_BLOB)
+				continue;
+			to = find_link(links, cs->delta_count, c->value.s);
+			refused[i] = to != NULL && refused[to->delta];
+			moved = moved || refused[i];
+		}
+	}
+	return moved;
+}
+
+/* What the offending row refers to and was edited, not made, along with it
+ * belongs to the same act of the person. */
+static void climb(const struct sat_changeset *cs, const struct link *links,
+		  uint32_t from, bool *refused)
+{
+	const struct sat_delta *d = &cs->deltas[from];
+
+	for (uint32_t k = 0; k < d->change_count; k++) {
+		const struct link *to;
+
+		if (d->table->columns[d->changes[k].column].type !=
+			    SAT_TYPE_REF ||
+		    d->changes[k].value.kind != SAT_BLOB)
+			continue;
+		to = find_link(links, cs->delta_count, d->changes[k].value.s);
+		if (to != NULL && cs->deltas[to->delta].op == SAT_OP_UPDATE)
+			refused[to->delta] = true;
+	}
+}
+
+/* Which deltas stay refused. All of them, unless the changeset gathered
+ * several transactions and the verdict names the row. */
+static int choose_refused(struct sat_replica *r, const struct sat_changeset *cs,
+			  const struct sat_msg_verdict *v, bool *refused,
+			  struct sat_err *err)
+{
+	struct link *links =
+		sat_arena_array(&r->batch, cs->delta_count, sizeof *links);
+	uint32_t bad = cs->delta_count;
+
+	if (links == NULL)
+		return no_memory(err);
+	for (uint32_t i = 0; i < cs->delta_count; i++) {
+		links[i] = (struct link){ cs->deltas[i].id, i };
+		if (cs->deltas[i].table->no == v->where.table_no &&
+		    memcmp(&cs->deltas[i].id, &v->where.id,
+			   sizeof v->where.id) == 0)
+			bad = i;
+	}
+	if ((cs->flags & SAT_CHANGESET_COALESCED) == 0 ||
+	    bad == cs->delta_count) {
+		for (uint32_t i = 0; i < cs->delta_count; i++)
+			refused[i] = true;
+		return SAT_OK;
+	}
+	qsort(links, cs->delta_count, sizeof *links, compare_links);
+	refused[bad] = true;
+	for (uint32_t round = 0; round < r->catalogue->table_count + 16u;
+	     round++) {
+		if (!spread(cs, links, refused))
+			break;
+	}
+	climb(cs, links, bad, refused);
+	return SAT_OK;
+}
+
+static void part_deltas(const struct sat_changeset *cs, const bool *refused,
+			struct sat_delta *out, uint32_t *ret_refused)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < cs->delta_count; i++) {
+		if (refused[i])
+			out[n++] = cs->deltas[i];
+	}
+	*ret_refused = n;
+	for (uint32_t i = 0; i < cs->delta_count; i++) {
+		if (!refused[i])
+			out[n++] = cs->deltas[i];
+	}
+}
+
+static int list_rejected(struct sat_replica *r, const struct sat_msg_verdict *v,
+			 const struct sat_delta *deltas, uint32_t count,
+			 struct sat_err *err)
+{
+	const struct sat_table *t =
+		sat_catalogue_table_no(r->catalogue, v->where.table_no);
+	const struct sat_column *c = NULL;
+	int at = t == NULL ? -1 : sat_table_column_no(t, v->where.column_no);
+
+	if (at >= 0)
+		c = &t->columns[at];
+	return sat_rejected_add(r, v->seq,
+				v->reason < SAT_REASON_COUNT
+					? (enum sat_reason)v->reason
+					: SAT_REASON_MALFORMED,
+				t, c, v->depends, deltas, count, err);
+}
+
+static int settle_rejected(struct sat_replica *r,
+			   const struct sat_msg_verdict *v, int64_t now_ms,
+			   struct sat_err *err)
+{
+	struct sat_changeset cs;
+	struct sat_delta *deltas;
+	bool *refused;
+	uint32_t n = 0;
+	int rc = sat_outbox_decode(r, v->seq, &cs, err);
+
+	if (rc != SAT_OK)
+		return rc;
+	refused = sat_arena_array(&r->batch, cs.delta_count, sizeof *refused);
+	deltas = sat_arena_array(&r->batch, cs.delta_count, sizeof *deltas);
+	if (refused == NULL || deltas == NULL)
+		return no_memory(err);
+	rc = choose_refused(r, &cs, v, refused, err);
+	if (rc != SAT_OK)
+		return rc;
+	part_deltas(&cs, refused, deltas, &n);
+	rc = list_rejected(r, v, deltas, n, err);
+	if (rc == SAT_OK)
+		rc = put_state(r, v->seq, SAT_OUTBOX_REJECTED, now_ms, err);
+	if (rc == SAT_OK)
+		rc = drop_dirty(r, v->seq, err);
+	if (rc == SAT_OK && n < cs.delta_count)
+		rc = sat_outbox_put(r, deltas + n, cs.delta_count - n, 0, err);
+	for (uint32_t i = 0; rc == SAT_OK && i < n; i++)
+		rc = sat_row_settle(r, deltas[i].table, &deltas[i].id, err);
+	return rc;
+}
+
+/* ---- one verdict --------------------------------------------------------- */
+
+/* The entry's state, -1 when the outbox does not have it any more. */
+static int entry_state(struct sat_replica *r, uint64_t seq, int *ret,
+		       struct sat_err *err)
+{
+	struct sat_value arg = sat_bind_u64(seq);
+	sqlite3_stmt *st;
+	int rc = sat_db_find(&r->db,
+			     "SELECT state FROM _satchel_outbox WHERE seq = ?1",
+			     &arg, 1, &st, err);
+
+	*ret = -1;
+	if (rc != SAT_OK || st == NULL)
+		return rc;
+	*ret = sqlite3_column_int(st, 0);
+	sat_db_reset(st);
+	return SAT_OK;
+}
+
+static int settle(struct sat_replica *r, const struct sat_msg_verdict *v,
+		  int64_t now_ms, struct sat_err *err)
+{
+	int state, rc = sat_harvest(r, false, err);
+
+	sat_arena_reset(&r->batch);
+	if (rc == SAT_OK)
+		rc = entry_state(r, v->seq, &state, err);
+	if (rc != SAT_OK)
+		return rc;
+	if (state == SAT_OUTBOX_WAITING || state == SAT_OUTBOX_PARKED) {
+		if (v->status == SAT_VERDICT_REJECTED)
+			rc = settle_rejected(r, v, now_ms, err);
+		else if (v->status == SAT_VERDICT_PARKED)
+			rc = put_state(r, v->seq, SAT_OUTBOX_PARKED, now_ms,
+				       err);
+		else
+			rc = settle_accepted(r, v, now_ms, err);
+	}
+	if (rc == SAT_OK && (int64_t)v->seq > r->facts.verdict_seq)
+		r->facts.verdict_seq = (int64_t)v->seq;
+	return rc;
+}
+
+int sat_replica_verdict(struct sat_replica *r, const struct sat_msg_verdict *v,
+			int64_t now_raw_ms, struct sat_err *err)
+{
+	int rc = sat_txn_begin(r, err);
+
+	if (rc != SAT_OK)
+		return rc;
+	if (v->seq == 0 || v->seq > (uint64_t)r->facts.seq)
+		rc = sat_err_set(err, SAT_E_PROTO, 0, "replica_verdict",
+				 "a verdict on changeset %llu, which was never"
+				 " made here",
+				 (unsigned long long)v->seq);
+	else
+		rc = settle(r, v, now_raw_ms, err);
+	return sat_txn_end(r, rc, err);
+}

@@ -1,0 +1,8 @@
+# The replica on the device.
+if(TARGET sat_replica)
+	add_library(sat_replica_support STATIC replica/support.c)
+	target_link_libraries(sat_replica_support PUBLIC sat_test_flags
+		sat_replica)
+	sat_test(test_replica_capture SOURCES replica/test_capture.c
+		NEEDS sat_replica_support)
+endif()
