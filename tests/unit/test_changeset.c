@@ -1,5 +1,6 @@
 #include "tests/unit/wire_fixture.h"
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -177,6 +178,12 @@ static void refused_values_say_where(void **state)
 	assert_int_equal(where.column, FX_COUNT);
 	make_one(&o, fx_visit, FX_COUNT, sat_value_int(-3));
 	assert_int_equal(round_trip(&t, &o.cs, &where), SAT_OK);
+	/* What was there before need not please its column, but be a number. */
+	make_one(&o, fx_visit, FX_LAT, sat_value_real(31.5));
+	o.ch.before = sat_value_real(1e300);
+	assert_int_equal(round_trip(&t, &o.cs, &where), SAT_OK);
+	o.ch.before = sat_value_real((double)NAN);
+	assert_int_equal(round_trip(&t, &o.cs, &where), SAT_E_PROTO);
 	/* Text that is not text is broken bytes, not a refused value. */
 	make_one(&o, fx_visit, FX_NOTES, sat_value_text(sat_slice_str("\xff")));
 	assert_int_equal(round_trip(&t, &o.cs, &where), SAT_E_PROTO);

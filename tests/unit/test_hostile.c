@@ -128,6 +128,12 @@ static const struct bend pages[] = {
 	  "9307c09401c40101c40158c4020000", SAT_OK },
 };
 
+static const struct bend refs[] = {
+	{ "as it is", "830102", "830102", SAT_OK },
+	{ "no seqs, but as many keys", "03c404d48c0102", "04c0", SAT_E_PROTO },
+	{ "key 0 instead of key 1", "830102", "830002", SAT_E_PROTO },
+};
+
 static const struct bend inserts[] = {
 	{ "as it is", "8801070201", "8801070201", SAT_OK },
 	{ "a time is left over", "059301c0c4068098d2dfbf68",
@@ -202,6 +208,14 @@ static int decode_page(struct sat_slice in)
 	return sat_page_decode(fx_visit, in, false, &arena, &page, &err);
 }
 
+static int decode_refs(struct sat_slice in)
+{
+	struct sat_page page;
+	struct sat_err err;
+
+	return sat_page_decode(fx_visit, in, true, &arena, &page, &err);
+}
+
 static int decode_changeset(struct sat_slice in)
 {
 	struct sat_changeset cs;
@@ -234,6 +248,7 @@ static void bent_pages(void **state)
 {
 	(void)state;
 	run("page", "page-two", pages, SAT_COUNT_OF(pages), decode_page);
+	run("page", "page-refs", refs, SAT_COUNT_OF(refs), decode_refs);
 }
 
 static void bent_inserts(void **state)
