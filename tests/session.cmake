@@ -1,7 +1,11 @@
 # The two pure sessions, and the running server.
 set(world session/world.c session/world_device.c session/world_server.c)
 if(TARGET sat_server_session AND TARGET sat_client_session)
-	sat_test(test_session_pair SOURCES session/test_pair.c ${world}
+	foreach(test pair trace)
+		sat_test(test_session_${test} SOURCES session/test_${test}.c ${world}
+			NEEDS sat_server_session sat_client_session)
+	endforeach()
+	sat_test(test_session_hostile SOURCES session/test_hostile.c
 		NEEDS sat_server_session sat_client_session)
 endif()
 if(TARGET sat_server_run AND TARGET sat_client_session AND TARGET sat_tls)

@@ -266,7 +266,7 @@ void world_tick(struct world *w, uint64_t ms)
 	}
 }
 
-static bool grant_room(struct world *w)
+bool world_room(struct world *w)
 {
 	struct sat_ssession_event ev = { .kind = SAT_SEV_RESERVED };
 
@@ -301,7 +301,7 @@ bool world_step(struct world *w)
 	case 9:
 		return world_read(w);
 	case 10:
-		return grant_room(w);
+		return world_room(w);
 	default:
 		if (w->c_up && w->s_up)
 			return false;
@@ -315,7 +315,7 @@ bool world_step(struct world *w)
 void world_drain(struct world *w)
 {
 	for (uint32_t i = 0; i < 200000 && w->broken == NULL; i++)
-		if (!world_commit(w) && !grant_room(w) && !world_read(w) &&
+		if (!world_commit(w) && !world_room(w) && !world_read(w) &&
 		    !world_deliver_up(w) && !world_deliver_down(w))
 			return;
 	if (w->broken == NULL)

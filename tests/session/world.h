@@ -150,6 +150,7 @@ bool world_deliver_up(struct world *w);
 bool world_deliver_down(struct world *w);
 bool world_commit(struct world *w);
 bool world_read(struct world *w);
+bool world_room(struct world *w); /* for a changeset */
 void world_tick(struct world *w, uint64_t ms);
 void world_log(struct world *w, const char *fmt, ...) SAT_PRINTF(2, 3);
 void world_drain(struct world *w);

@@ -255,9 +255,12 @@ static void do_read(struct world *w, const struct job *j)
 	ev.at.seq = at;
 	ev.checkpoint = r == NULL;
 	ev.seq = w->server.head;
-	ev.data_bytes = WORLD_HEAD_BYTES + 24 * rows->row_count;
-	ev.frames.ptr = (const uint8_t *)w->frames;
-	ev.frames.len = (r == NULL ? 2 : 1) * sizeof *w->frames;
+	ev.frames.ptr = (const uint8_t *)(rows->row_count > 0 ? rows : last);
+	ev.frames.len = sizeof *w->frames;
+	if (rows->row_count > 0) {
+		ev.data_bytes = WORLD_HEAD_BYTES + 24 * rows->row_count;
+		ev.frames.len += r == NULL ? sizeof *w->frames : 0;
+	}
 	world_server_event(w, &ev);
 }
 
