@@ -135,6 +135,29 @@ static void on_open(struct sat_link *link, void *arg, enum sat_alpn alpn,
 		fail(e, rc);
 }
 
+/* The settings as a commented sample, unless somebody wrote some already. */
+static int put_config(const struct enrolment *e, struct sat_err *err)
+{
+	struct sat_config *c = sat_config_new(SAT_PART_CLIENT);
+	struct sat_buf text;
+	char path[4096];
+	int rc = sat_path_join(path, sizeof path, e->dir, "satcheld.conf", err);
+
+	sat_buf_init(&text, 1 << 20);
+	if (rc == SAT_OK && c == NULL)
+		rc = sat_err_set(err, SAT_E_NOMEM, 0, "enroll",
+				 "out of memory");
+	if (rc == SAT_OK && !sat_file_exists(path)) {
+		rc = sat_config_print(c, &text);
+		if (rc == SAT_OK)
+			rc = sat_file_write(path, sat_buf_peek(&text), 0600,
+					    err);
+	}
+	sat_buf_fini(&text);
+	sat_config_free(c);
+	return rc;
+}
+
 /* The certificate comes last: a folder with one is an enrolled device. */
 static int take_identity(struct enrolment *e, const struct sat_msg_enrolled *m)
 {
@@ -157,6 +180,8 @@ static int take_identity(struct enrolment *e, const struct sat_msg_enrolled *m)
 		rc = put_file(e->dir, "ca.pem", m->ca, 0644, &e->err);
 	if (rc == SAT_OK)
 		rc = sat_replica_create(path, &who, m->catalogue_json, &e->err);
+	if (rc == SAT_OK)
+		rc = put_config(e, &e->err);
 	if (rc == SAT_OK)
 		rc = put_file(e->dir, "device.pem", m->certificate, 0644,
 			      &e->err);
