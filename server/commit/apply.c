@@ -55,10 +55,13 @@ static int unknown_row(struct sat_apply *ap, const struct sat_delta *d,
 /* Does the author's copy equal the stored row: made on it, or on a state that
  * only his own held writes have moved since? And its places: one that moved
  * since the row was written may be news to him, and this write would take the
- * place of the entry that tells him. */
+ * place of the entry that tells him. A deleted row is sent without its fields:
+ * who revives it does not hold them. */
 static bool is_held(const struct sat_apply *ap, const struct sat_delta *d,
 		    const struct sat_work *w)
 {
+	if (w->old.seq != 0 && w->old.deleted)
+		return false;
 	if (d->base_seq != w->old.seq &&
 	    !(w->old.held && w->old.origin == ap->dot.replica))
 		return false;
