@@ -323,17 +323,17 @@ static int settle(struct sat_apply *ap, struct entry *en, const char *state,
 	return rc == SAT_OK ? write_entry(ap, en, SAT_OP_UPDATE, err) : rc;
 }
 
-static bool column_still_open(const struct sat_applied *done, int column)
+/* Had the author seen both sides? Only then is the write an answer. */
+static bool covers_both(const struct sat_delta *d, const struct sat_conflict *c)
 {
-	for (uint32_t i = 0; i < done->after_count; i++) {
-		if (done->after[i].column == column &&
-		    done->after[i].state == SAT_CONFLICT_OPEN)
-			return true;
-	}
-	return false;
+	return sat_vv_covers(d->context, c->losing.dot) &&
+	       (c->shown.dot.seq == 0 ||
+		sat_vv_covers(d->context, c->shown.dot));
 }
 
-/* An entry that was there and need not be any more. */
+/* An entry that was there and need not be any more. A write that covers only
+ * its author's own side settles nothing: another order of arrival would never
+ * have shown the entry. */
 static int close_entry(struct sat_apply *ap, const struct sat_applied *done,
 		       const struct sat_conflict *c, struct sat_err *err)
 {
@@ -344,12 +344,13 @@ static int close_entry(struct sat_apply *ap, const struct sat_applied *done,
 
 	sat_arena_reset(&ap->e->derived_arena);
 	en.id = entry_id(t, &done->work.id, field_of(t, c->column), c->dot);
-	if (ch != NULL && ch->resolves) {
-		state = outcome = "resolved";
-	} else if (c->state == SAT_CONFLICT_OPEN &&
-		   !column_still_open(done, c->column)) {
-		state = "resolved";
-		outcome = "covered_by_edit";
+	if (covers_both(&done->delta, c)) {
+		if (ch != NULL && ch->resolves) {
+			state = outcome = "resolved";
+		} else if (c->state == SAT_CONFLICT_OPEN) {
+			state = "resolved";
+			outcome = "covered_by_edit";
+		}
 	}
 	return settle(ap, &en, state, outcome, ap->dot.replica,
 		      done->delta.stamp, err);

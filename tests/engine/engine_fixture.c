@@ -535,6 +535,8 @@ static int on_ledger(void *arg, const struct sat_table *t,
 		return SAT_OK;
 	s->found.count++;
 	copy_text(row, t, "state", s->found.state, sizeof s->found.state);
+	s->found.open_count += strcmp(s->found.state, "open") == 0;
+	s->found.resolved_count += strcmp(s->found.state, "resolved") == 0;
 	copy_text(row, t, "outcome", s->found.outcome, sizeof s->found.outcome);
 	copy_text(row, t, "shown_value", s->found.shown, sizeof s->found.shown);
 	copy_text(row, t, "losing_value", s->found.losing,

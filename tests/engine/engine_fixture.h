@@ -139,7 +139,7 @@ struct sat_id account_x(struct world *w);
 
 /* Rows of the conflict table for (row, field); field NULL: any. */
 struct ledger {
-	uint32_t count;
+	uint32_t count, open_count, resolved_count;
 	char state[24], outcome[24], shown[64], losing[64], kind[24];
 };
 struct ledger ledger_of(struct world *w, const struct sat_id *row,
