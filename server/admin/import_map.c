@@ -184,12 +184,14 @@ struct gathering {
 	json_t *into;
 	const struct sat_table *table;
 	int by, get; /* column indexes; get -1: the id */
+	bool single; /* a text that several rows have stands for nothing */
 };
 
 static int on_gathered(void *arg, const struct sat_table *t,
 		       const struct sat_stored_row *row)
 {
 	struct gathering *g = arg;
+	struct sat_slice by = row->values[g->by].s;
 	char id[SAT_UUID_CHARS + 1];
 	json_t *value;
 	int bad;
@@ -203,9 +205,13 @@ static int on_gathered(void *arg, const struct sat_table *t,
 		value = sat_value_json(&t->columns[g->get],
 				       &row->values[g->get]);
 	}
-	bad = json_object_setn_new(g->into,
-				   (const char *)row->values[g->by].s.ptr,
-				   row->values[g->by].s.len, value);
+	if (g->single &&
+	    json_object_getn(g->into, (const char *)by.ptr, by.len) != NULL) {
+		json_decref(value);
+		value = json_null();
+	}
+	bad = json_object_setn_new(g->into, (const char *)by.ptr, by.len,
+				   value);
 	return bad == 0 ? SAT_OK : SAT_E_NOMEM;
 }
 
@@ -253,6 +259,40 @@ static int lookup(struct sat_import_map *m, const struct sat_admin *a,
 	return SAT_OK;
 }
 
+/* The row to match, from the texts of all rows, read once a call; asking the
+ * store for each line would read the table for each line. What is not among
+ * them, or several times, the store is asked about: it has the sentence. */
+static int match(struct sat_import_map *m, const struct sat_admin *a,
+		 const char *text, struct sat_id *ret, struct sat_err *err)
+{
+	static const char name[] = "match"; /* no lookup: those have dots */
+	struct gathering g = { .table = m->table,
+			       .by = m->match_column,
+			       .get = -1,
+			       .single = true };
+	const char *id;
+	int rc;
+
+	g.into = json_object_get(m->found, name);
+	if (g.into == NULL) {
+		g.into = json_object();
+		if (g.into == NULL ||
+		    json_object_set_new(m->found, name, g.into) != 0)
+			return sat_err_set(err, SAT_E_NOMEM, 0, "match",
+					   "out of memory");
+		rc = sat_store_rows(a->store, m->table, -1, NULL, on_gathered,
+				    &g, err);
+		if (rc != SAT_OK)
+			return rc;
+	}
+	id = json_string_value(json_object_get(g.into, text));
+	if (id != NULL && sat_id_parse(sat_slice_str(id), ret))
+		return SAT_OK;
+	return sat_admin_find(a, m->table->name,
+			      m->table->columns[m->match_column].name, text,
+			      ret, err);
+}
+
 int sat_import_id(struct sat_import_map *m, const struct sat_admin *a,
 		  const json_t *line, struct sat_id *ret, struct sat_err *err)
 {
@@ -270,9 +310,7 @@ int sat_import_id(struct sat_import_map *m, const struct sat_admin *a,
 		if (text == NULL || *text == '\0')
 			return sat_err_set(err, SAT_E_INVAL, 0, "match",
 					   "there is nothing to match by");
-		return sat_admin_find(a, name,
-				      m->table->columns[m->match_column].name,
-				      text, ret, err);
+		return match(m, a, text, ret, err);
 	}
 	sat_buf_init(&key, 1 << 20);
 	rc = sat_buf_append(&key, name, strlen(name));

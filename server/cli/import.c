@@ -9,17 +9,22 @@
 #include "common/text.h"
 #include "server/cli/cli.h"
 
-enum { BATCH_LINES = 500 };
+enum { BATCH_LINES = 500, LINE_BYTES_MAX = 16 << 20 };
 
 struct import {
 	struct sat_call *call;
 	struct sat_gate *gate;
 	struct csv_parser csv;
 	json_t *map;
-	json_t *header;    /* NULL until the first line was read */
-	json_t *line;      /* the fields so far */
-	json_t *lines;     /* the batch: [[line number, field ...], ...] */
-	json_int_t number; /* of the line being read, the header is 1 */
+	json_t *header;     /* NULL until the first line was read */
+	json_t *line;       /* the fields so far */
+	json_t *lines;      /* the batch: [[line number, field ...], ...] */
+	struct sat_buf raw; /* the same fields as CSV, byte for byte */
+	bool alien;         /* one of them is not UTF-8 */
+	/* Lines of the file, as an editor counts them: the one being read, and
+	 * the one where the record began (a quoted field may span several). */
+	json_int_t number, began;
+	bool open; /* a record has begun and not ended */
 	FILE *reject;
 	const char *reject_path;
 	char default_path[4096];
@@ -39,8 +44,8 @@ static void write_fields(FILE *out, const json_t *fields, size_t from)
 	}
 }
 
-/* One refused line: its number, the reason, and the line as it was. */
-static void put_reject(struct import *m, const json_t *line, const char *reason)
+/* What stands before a refused line: its number and the reason. */
+static void put_reason(struct import *m, json_int_t number, const char *reason)
 {
 	m->rejected++;
 	if (m->reject == NULL) {
@@ -54,11 +59,29 @@ static void put_reject(struct import *m, const json_t *line, const char *reason)
 		(void)fputs("line,reason,", m->reject);
 		write_fields(m->reject, m->header, 0);
 	}
-	(void)fprintf(m->reject, "%lld,",
-		      (long long)json_integer_value(json_array_get(line, 0)));
+	(void)fprintf(m->reject, "%lld,", (long long)number);
 	(void)csv_fwrite(m->reject, reason, strlen(reason));
 	(void)fputc(',', m->reject);
-	write_fields(m->reject, line, 1);
+}
+
+/* One refused line, as it was. */
+static void put_reject(struct import *m, const json_t *line, const char *reason)
+{
+	put_reason(m, json_integer_value(json_array_get(line, 0)), reason);
+	if (m->reject != NULL)
+		write_fields(m->reject, line, 1);
+}
+
+/* A line that no JSON can carry, so the server never sees it. */
+static void put_alien(struct import *m)
+{
+	struct sat_slice raw = sat_buf_peek(&m->raw);
+
+	put_reason(m, m->began, "it is not UTF-8");
+	if (m->reject == NULL)
+		return;
+	(void)fwrite(raw.ptr, 1, raw.len, m->reject);
+	(void)fputc('\n', m->reject);
 }
 
 static const json_t *line_numbered(const json_t *lines, json_int_t number)
@@ -102,6 +125,25 @@ static void send_batch(struct import *m)
 	(void)json_array_clear(m->lines);
 }
 
+/* The field again, quoted, so that a refused line keeps bytes that are not
+ * UTF-8. */
+static void keep_raw(struct import *m, const char *s, size_t len)
+{
+	uint8_t *dst;
+	size_t n = 2 * len + 3;
+
+	if (sat_buf_reserve(&m->raw, n, &dst) != SAT_OK) {
+		m->rc = sat_err_set(&m->err, SAT_E_LIMIT, 0, "import",
+				    "line %lld is too long",
+				    (long long)m->began);
+		return;
+	}
+	if (m->raw.len > 0)
+		*dst++ = ',';
+	n = csv_write(dst, n, s, len) + (m->raw.len > 0);
+	sat_buf_commit(&m->raw, n);
+}
+
 static void on_field(void *text, size_t len, void *arg)
 {
 	struct import *m = arg;
@@ -114,9 +156,12 @@ static void on_field(void *text, size_t len, void *arg)
 		s += 3;
 		len -= 3;
 	}
+	keep_raw(m, s, len);
 	v = json_stringn(s, len);
-	if (v == NULL) /* not UTF-8: keep the line, it will be refused */
-		v = json_string("\xef\xbf\xbd");
+	if (v == NULL) {
+		m->alien = true;
+		v = json_string("");
+	}
 	(void)json_array_append_new(m->line, v);
 }
 
@@ -125,19 +170,59 @@ static void on_line(int end, void *arg)
 	struct import *m = arg;
 
 	(void)end;
-	m->number++;
+	m->open = false;
+	(void)json_array_set_new(m->line, 0, json_integer(m->began));
 	if (m->header == NULL) {
 		m->header = m->line;
 		(void)json_array_remove(m->header, 0);
 	} else if (json_array_size(m->line) == 2 &&
 		   json_string_length(json_array_get(m->line, 1)) == 0) {
 		json_decref(m->line); /* an empty line */
+	} else if (m->alien) {
+		put_alien(m);
+		json_decref(m->line);
 	} else {
 		(void)json_array_append_new(m->lines, m->line);
 	}
-	m->line = json_pack("[I]", m->number + 1);
+	m->alien = false;
+	sat_buf_clear(&m->raw);
+	m->line = json_pack("[I]", m->began);
 	if (json_array_size(m->lines) >= BATCH_LINES)
 		send_batch(m);
+}
+
+/* At most one line of the file, so that its number is known when the parser
+ * reports the record. */
+static void read_line(struct import *m, const char *path, const char *at,
+		      size_t n)
+{
+	bool blank = true;
+
+	for (size_t i = 0; i < n && blank; i++)
+		blank = memchr(" \t\r\n", at[i], 4) != NULL;
+	if (!m->open)
+		m->began = m->number;
+	m->open = m->open || !blank;
+	if (csv_parse(&m->csv, at, n, on_field, on_line, m) != n)
+		m->rc = sat_err_set(&m->err, SAT_E_INVAL, 0, "import",
+				    "%s: line %lld: %s", path,
+				    (long long)m->began,
+				    csv_strerror(csv_error(&m->csv)));
+	if (at[n - 1] == '\n')
+		m->number++;
+}
+
+static void read_block(struct import *m, const char *path, const char *at,
+		       size_t n)
+{
+	while (n > 0 && m->rc == SAT_OK) {
+		const char *end = memchr(at, '\n', n);
+		size_t len = end == NULL ? n : (size_t)(end - at) + 1;
+
+		read_line(m, path, at, len);
+		at += len;
+		n -= len;
+	}
 }
 
 static void read_all(struct import *m, const char *path)
@@ -157,11 +242,7 @@ static void read_all(struct import *m, const char *path)
 	}
 	sat_progress_begin(&bar, path, (size_t)st.st_size);
 	while (m->rc == SAT_OK && (n = fread(block, 1, sizeof block, in)) > 0) {
-		if (csv_parse(&m->csv, block, n, on_field, on_line, m) != n)
-			m->rc = sat_err_set(&m->err, SAT_E_INVAL, 0, "import",
-					    "%s: after line %lld: %s", path,
-					    (long long)m->number,
-					    csv_strerror(csv_error(&m->csv)));
+		read_block(m, path, block, n);
 		done += n;
 		sat_progress_at(&bar, done);
 	}
@@ -200,7 +281,9 @@ int sat_cli_import(struct sat_call *call)
 			       "%s.reject.csv", file);
 		m.reject_path = m.default_path;
 	}
-	m.line = json_pack("[I]", (json_int_t)1);
+	m.number = 1;
+	m.line = json_pack("[I]", m.number);
+	sat_buf_init(&m.raw, LINE_BYTES_MAX);
 	m.lines = json_array();
 	m.rc = load_map(&m, json_string_value(json_object_get(args, "map")));
 	if (m.rc == SAT_OK)
@@ -221,6 +304,7 @@ int sat_cli_import(struct sat_call *call)
 	json_decref(m.header);
 	json_decref(m.line);
 	json_decref(m.lines);
+	sat_buf_fini(&m.raw);
 	(void)printf("%lld written, %lld unchanged, %lld refused%s%s\n",
 		     (long long)m.imported, (long long)m.unchanged,
 		     (long long)m.rejected, m.rejected > 0 ? ": " : "",
