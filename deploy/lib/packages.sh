@@ -5,7 +5,8 @@ SATCHEL_BUILD_PACKAGES="gcc libc6-dev cmake ninja-build pkg-config libuv1-dev
 libsqlite3-dev libmsgpack-dev libssl-dev libzstd-dev libjansson-dev
 libxxhash-dev libcsv-dev"
 SATCHEL_TEST_PACKAGES="$SATCHEL_BUILD_PACKAGES libcmocka-dev sqlite3 python3
-clang libclang-rt-14-dev gcovr zstd openssl procps"
+clang libclang-rt-14-dev gcovr zstd openssl procps
+python3-msgpack python3-zstandard python3-xxhash"
 
 # Print those of the packages that are not installed.
 missing_packages() {

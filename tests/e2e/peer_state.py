@@ -153,10 +153,10 @@ def _register(column, body, ctx, w):
     return sorted(kept, key=lambda x: x.dot)
 
 
-def stamp_of(cell, at, offset, previous):
+def stamp_of(cell, at, offset, previous, covered=()):
     """Section 12, as a device computes it: without `now`."""
     ms = min(max(cell.get("at", at) + offset, 0), (1 << 48) - 1)
-    replaced = cell.get("stamp", 0)
+    replaced = max([cell.get("stamp", 0), *(w.stamp for w in covered)])
     floor = max(replaced + 1 if replaced else 0, previous + 1 if previous else 0)
     return max(ms << 16, floor)
 
@@ -199,10 +199,11 @@ def merge(table, state, delta, dot, offset):
                 body.setdefault(e, set()).add(dot)
             out["cols"][no] = {e: d for e, d in body.items() if d}
         else:
-            stamp = stamp_of(cell, delta["at"], offset, previous)
+            old = out["cols"].get(no, [])
+            covered = [w for w in old if has(ctx, w.dot)]
+            stamp = stamp_of(cell, delta["at"], offset, previous, covered)
             flags = RESOLVES if cell.get("resolves") else 0
             w = Write(dot, stamp, cell["value"], flags)
-            old = out["cols"].get(no, [])
             out["cols"][no] = _register(c, old, ctx, w)
     if delta["op"] == DELETE:
         out["deletes"][dot] = stamp_of({}, delta["at"], offset, previous)
