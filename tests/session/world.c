@@ -341,6 +341,8 @@ static const char *judge(const struct world *w)
 		return "the device has old rights or an old catalogue";
 	if (d->cursor != s->head || s->cursor != s->head)
 		return "the device's checkpoint is not the newest";
+	if (w->reserved != 0)
+		return "room for changesets was not given back";
 	if (d->ratchet != s->ratchet)
 		return "ratchets differ";
 	for (uint32_t i = 0; i < WORLD_ROWS; i++) {

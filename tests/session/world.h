@@ -119,6 +119,10 @@ struct world {
 	uint64_t reserve_wait, reserved;
 	struct wire_msg c_msg, s_msg; /* being handled */
 	struct wire_msg frames[WORLD_CHANGESETS + 8];
+	/* What a reader has read and not delivered: time passes between. */
+	struct wire_msg page[2];
+	struct sat_ssession_event page_ev;
+	uint32_t page_link; /* 0: none */
 	struct server_model server;
 	struct device_model device;
 	uint64_t pushes_seen, cuts, connects, fulls, early, denied;

@@ -18,6 +18,17 @@ static int stage(struct world *w, const struct wire_msg *m)
 	return SAT_OK;
 }
 
+/* What the session says must be true of the store. */
+static void check_caught_up(struct world *w)
+{
+	const struct device_model *d = &w->device;
+
+	if (sat_csession_caught_up(&w->c, d->last_seq) &&
+	    (d->verdict_seq != d->last_seq ||
+	     d->cursor < w->server.commits[d->last_seq]))
+		w->broken = "the session says caught up, and is not";
+}
+
 static void checkpoint(struct world *w, const struct wire_msg *m)
 {
 	struct device_model *d = &w->device;
@@ -181,4 +192,6 @@ void world_client_event(struct world *w, struct sat_csession_event *ev)
 	ev->wall_ms = (int64_t)w->now_ms;
 	sat_csession_step(&w->c, ev);
 	world_client_effects(w);
+	if (w->c_up)
+		check_caught_up(w);
 }

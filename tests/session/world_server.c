@@ -232,11 +232,11 @@ static const struct server_row *after(const struct world *w,
 static void do_read(struct world *w, const struct job *j)
 {
 	struct sat_ssession_event ev = { .kind = SAT_SEV_PAGE };
+	struct wire_msg *rows = &w->page[0], *last = &w->page[1];
 	uint64_t at = j->at.seq > j->at.cursor ? j->at.seq : j->at.cursor;
-	struct wire_msg *rows = &w->frames[0], *last = &w->frames[1];
 	const struct server_row *r = NULL;
 
-	memset(w->frames, 0, 2 * sizeof *w->frames);
+	memset(w->page, 0, sizeof w->page);
 	rows->msg.type = SAT_MSG_ROWS;
 	while (rows->row_count < WORLD_PAGE_ROWS) {
 		r = after(w, j, at);
@@ -256,12 +256,27 @@ static void do_read(struct world *w, const struct job *j)
 	ev.checkpoint = r == NULL;
 	ev.seq = w->server.head;
 	ev.frames.ptr = (const uint8_t *)(rows->row_count > 0 ? rows : last);
-	ev.frames.len = sizeof *w->frames;
+	ev.frames.len = sizeof *w->page;
 	if (rows->row_count > 0) {
 		ev.data_bytes = WORLD_HEAD_BYTES + 24 * rows->row_count;
-		ev.frames.len += r == NULL ? sizeof *w->frames : 0;
+		ev.frames.len += r == NULL ? sizeof *w->page : 0;
 	}
-	world_server_event(w, &ev);
+	w->page_ev = ev;
+	w->page_link = w->link;
+}
+
+/* The page arrives some time after its snapshot. */
+static bool deliver_page(struct world *w)
+{
+	struct sat_ssession_event ev = w->page_ev;
+	bool ours = w->s_up && w->page_link == w->link;
+
+	if (w->page_link == 0)
+		return false;
+	w->page_link = 0;
+	if (ours)
+		world_server_event(w, &ev);
+	return true;
 }
 
 static void do_verdicts(struct world *w, const struct job *j)
@@ -298,6 +313,8 @@ bool world_read(struct world *w)
 {
 	struct job j;
 
+	if (deliver_page(w))
+		return true;
 	if (!take(&w->reader, &j))
 		return false;
 	if (!w->s_up || j.link != w->link)
