@@ -5,4 +5,6 @@ if(TARGET sat_replica)
 		sat_replica)
 	sat_test(test_replica_capture SOURCES replica/test_capture.c
 		NEEDS sat_replica_support)
+	sat_test(test_replica_overlay SOURCES replica/test_overlay.c
+		NEEDS sat_replica_support)
 endif()

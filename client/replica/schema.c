@@ -335,7 +335,11 @@ int sat_schema_relabel(struct sat_replica *r, const struct sat_id *from,
 		    "PRAGMA schema_version = %lld;"
 		    "PRAGMA writable_schema = RESET;",
 		    old, new, (long long)version + 1);
+	(void)sqlite3_db_config(r->db.handle, SQLITE_DBCONFIG_DEFENSIVE, 0,
+				NULL);
 	rc = sat_sql_run(r, &s, err);
+	(void)sqlite3_db_config(r->db.handle, SQLITE_DBCONFIG_DEFENSIVE, 1,
+				NULL);
 	sat_sql_fini(&s);
 	sat_db_forget(&r->db);
 	return rc;

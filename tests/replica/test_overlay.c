@@ -1,0 +1,711 @@
+/* Server states, the overlay on them, verdicts, evictions. */
+#include "tests/replica/support.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void accepted(struct fixture *f, uint64_t seq, uint32_t flags,
+		     uint64_t first)
+{
+	toy_verdict(f, seq, SAT_VERDICT_APPLIED, flags, first, 0, NULL, NULL);
+}
+
+static void a_state_is_shown_at_the_checkpoint_only(void **state)
+{
+	struct fixture *f = *state;
+
+	(void)toy_write(f, 'i', "account", "a1", "name", "X", "territory_id",
+			"e1", NULL);
+	toy_send(f, REP_SCOPE, "account", "a1");
+	expect(f, "SELECT count(*) FROM account", "0");
+	toy_checkpoint(f, true);
+	expect(f, "SELECT id, name, visit_count FROM account", "a1|X|0");
+	expect(f, "SELECT count(*) FROM _satchel_stage", "0");
+	/* what the server wrote is not captured as ours */
+	expect_harvest(f, "");
+}
+
+static void while_filling_pages_show_at_once(void **state)
+{
+	struct fixture *f = *state;
+
+	(void)toy_write(f, 'i', "account", "a1", "name", "X", "territory_id",
+			"e1", NULL);
+	toy_send(f, REP_SCOPE, "account", "a1");
+	expect(f, "SELECT name FROM account", "X");
+	toy_checkpoint(f, true);
+	(void)toy_write(f, 'u', "account", "a1", "name", "Y", NULL);
+	toy_send(f, REP_SCOPE, "account", "a1");
+	expect(f, "SELECT name FROM account", "X");
+	toy_checkpoint(f, true);
+	expect(f, "SELECT name FROM account", "Y");
+}
+
+static void an_older_state_never_replaces_a_newer(void **state)
+{
+	struct fixture *f = *state;
+	struct toy_row *row;
+
+	toy_account(f);
+	row = toy_write(f, 'u', "account", "a1", "phone", "200", NULL);
+	toy_send(f, REP_SCOPE, "account", "a1");
+	toy_checkpoint(f, true);
+	/* a state with an older _seq, as a page that came late */
+	row->seq -= 1;
+	(void)toy_write(f, 'u', "account", "a1", "phone", "300", NULL);
+	row->seq = 3;
+	toy_send(f, REP_SCOPE, "account", "a1");
+	toy_checkpoint(f, false);
+	expect(f, "SELECT phone FROM account", "200");
+}
+
+/* Worked example 1, seen from Ann's device. */
+static void pending_edits_lie_over_new_states(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t seq;
+
+	toy_account(f);
+	app(f, "UPDATE account SET phone = '111' WHERE id = $a1");
+	(void)toy_write(f, 'u', "account", "a1", "email", "b@x", NULL);
+	toy_send(f, REP_SCOPE, "account", "a1");
+	/* the edit is harvested by the checkpoint, with the context it had */
+	toy_checkpoint(f, true);
+	seq = sat_replica_outbox_last(f->r);
+	assert_int_equal(seq, 1);
+	assert_string_equal(dump(f, 1),
+			    "update account a1 {1:1} on 2 phone=100>111\n");
+	expect(f, "SELECT phone, email FROM account", "111|b@x");
+	(void)toy_push(f, 1);
+	accepted(f, 1, 0, 0);
+	/* accepted, but its state is still to come: nothing flickers */
+	expect(f, "SELECT phone, email FROM account", "111|b@x");
+	expect(f, "SELECT count(*) FROM _satchel_dirty", "1");
+	toy_send(f, REP_SCOPE, "account", "a1");
+	toy_checkpoint(f, true);
+	expect(f, "SELECT phone, email FROM account", "111|b@x");
+	expect(f, "SELECT count(*) FROM _satchel_dirty", "0");
+	expect(f, "SELECT count(*) FROM _satchel_base", "0");
+}
+
+/* Ack before the echo, and a foreign change of the same field between. */
+static void a_foreign_change_before_the_echo_does_not_flicker(void **state)
+{
+	struct fixture *f = *state;
+	struct sat_vv seen;
+
+	toy_account(f);
+	seen = toy_find(f, "account", "a1")->row.vv;
+	app(f, "UPDATE account SET phone = '111' WHERE id = $a1");
+	assert_int_equal(harvest(f), 1);
+	/* Bob's is older than Ann's by the stamps: hers goes on being shown */
+	(void)toy_write_as(f, 9, 1, seen, 'u', "account", "a1", "phone", "222",
+			   NULL);
+	toy_send(f, REP_SCOPE, "account", "a1");
+	toy_checkpoint(f, true);
+	expect(f, "SELECT phone FROM account", "111");
+}
+
+/* Worked example 4. */
+static void own_changesets_do_not_conflict(void **state)
+{
+	struct fixture *f = *state;
+
+	toy_account(f);
+	app(f, "UPDATE account SET name = 'Y' WHERE id = $a1");
+	assert_int_equal(harvest(f), 1);
+	app(f, "UPDATE account SET name = 'Z' WHERE id = $a1");
+	assert_int_equal(harvest(f), 2);
+	(void)toy_push(f, 1);
+	toy_send(f, REP_SCOPE, "account", "a1");
+	toy_checkpoint(f, true);
+	expect(f, "SELECT name FROM account", "Z");
+	expect(f, "SELECT count(*) FROM satchel_siblings", "0");
+	(void)toy_push(f, 2);
+	toy_send(f, REP_SCOPE, "account", "a1");
+	toy_checkpoint(f, true);
+	expect(f, "SELECT name FROM account", "Z");
+	expect(f, "SELECT count(*) FROM satchel_siblings", "0");
+}
+
+/* Worked example 5 on a device: both names are there, one answer covers. */
+static void siblings_are_listed_and_resolved(void **state)
+{
+	struct fixture *f = *state;
+	struct sat_vv seen;
+	struct sat_msg_verdict v = { .seq = 1 };
+
+	toy_account(f);
+	seen = toy_find(f, "account", "a1")->row.vv;
+	(void)toy_write_as(f, 8, 1, seen, 'u', "account", "a1", "name", "X Ltd",
+			   NULL);
+	(void)toy_write_as(f, 9, 1, seen, 'u', "account", "a1", "name",
+			   "X GmbH", NULL);
+	toy_send(f, REP_SCOPE, "account", "a1");
+	(void)toy_write(f, 'i', "conflict", "d1", "table_name", "account",
+			"row_id", id_text(f, "a1"), "field", "name", "state",
+			"open", NULL);
+	toy_send(f, REP_SCOPE, "conflict", "d1");
+	toy_checkpoint(f, true);
+	expect(f, "SELECT name FROM account", "X GmbH");
+	expect(f,
+	       "SELECT \"table\", id, field, value, replica, shown FROM"
+	       " satchel_siblings ORDER BY value",
+	       "account|a1|name|X GmbH|9|1\naccount|a1|name|X Ltd|8|0");
+	app(f, "INSERT INTO satchel_resolve(conflict, value)"
+	       " VALUES($d1, 'X Ltd')");
+	expect_harvest(f, "update account a1 {1:1,8:1,9:1} on 4"
+			  " name=X GmbH>X Ltd!\n");
+	expect(f, "SELECT name FROM account", "X Ltd");
+	expect(f, "SELECT count(*) FROM satchel_siblings", "0");
+	expect(f, "SELECT count(*) FROM satchel_resolve", "0");
+	/* even the value that is shown is an answer */
+	app(f, "INSERT INTO satchel_resolve(conflict, value)"
+	       " VALUES($d1, 'X Ltd')");
+	expect_harvest(f, "update account a1 {1:1,7:1,8:1,9:1} on 4"
+			  " name=X Ltd>X Ltd!\n");
+	v.status = SAT_VERDICT_APPLIED;
+	OK(sat_replica_verdict(f->r, &v, 0, &f->err));
+}
+
+static void resolving_nonsense_is_listed(void **state)
+{
+	struct fixture *f = *state;
+
+	app(f, "INSERT INTO satchel_resolve(conflict, value)"
+	       " VALUES('nothing', 1)");
+	expect_harvest(f, "");
+	expect(f, "SELECT reason FROM satchel_rejected", "gone");
+}
+
+/* A person looks at a form for minutes: what he saw is his context. */
+static void intents_write_with_the_context_that_was_seen(void **state)
+{
+	struct fixture *f = *state;
+	char seen[64];
+	struct sat_id id = id_of("a1");
+
+	toy_account(f);
+	OK(sat_replica_row_context(f->r, toy_find(f, "account", "a1")->table,
+				   &id, seen, sizeof seen, &f->err));
+	assert_string_equal(seen, "1:1");
+	(void)toy_write(f, 'u', "account", "a1", "phone", "200", NULL);
+	toy_send(f, REP_SCOPE, "account", "a1");
+	toy_checkpoint(f, true);
+	app(f, "INSERT INTO _satchel_intent(\"table\", id, field, value,"
+	       " context) VALUES('account', $a1, 'phone', '100', '1:1'),"
+	       " ('account', $a1, 'city', 'B', '1:1'),"
+	       " ('account', $a1, 'visit_count', 2, NULL),"
+	       " ('account', $a1, 'tags', '[\"gold\"]', NULL)");
+	assert_int_equal(harvest(f), 2); /* two contexts, two changesets */
+	assert_string_equal(dump(f, 1),
+			    "update account a1 {1:1} on 3 phone=200>100"
+			    " city=B\n");
+	assert_string_equal(dump(f, 2),
+			    "update account a1 {1:2,7:1} on 3 tags+gold-vip"
+			    " visit_count+2\n");
+	expect(f, "SELECT phone, city, visit_count, tags FROM account",
+	       "100|B|6|[\"gold\"]");
+	app(f, "INSERT INTO _satchel_intent(\"table\", id, field, context)"
+	       " VALUES('account', $a1, NULL, '1:1')");
+	expect_harvest(f, "delete account a1 {1:1} on 3\n");
+	/* it had not seen what came since: the row lives */
+	expect(f, "SELECT count(*) FROM account", "1");
+}
+
+static void intents_are_judged(void **state)
+{
+	struct fixture *f = *state;
+
+	toy_account(f);
+	app(f,
+	    "INSERT INTO _satchel_intent(\"table\", id, field, value, context)"
+	    " VALUES('nothing', $a1, 'phone', '1', NULL),"
+	    " ('account', $a9, 'phone', '1', NULL),"
+	    " ('account', $a1, 'nothing', '1', NULL),"
+	    " ('account', $a1, 'shared_with', '[]', NULL),"
+	    " ('account', $a1, 'class', 'gold', NULL),"
+	    " ('account', $a1, 'name', NULL, NULL),"
+	    " ('account', $a1, 'phone', '1', '1:9'),"
+	    " ('account', $a1, 'phone', '1', 'x'),"
+	    " ('conflict', $a1, 'field', '1', NULL),"
+	    " ('note', $a1, 'body', '1', NULL)");
+	expect_harvest(f, "");
+	expect(f,
+	       "SELECT group_concat(reason) FROM (SELECT reason FROM"
+	       " satchel_rejected ORDER BY n)",
+	       "catalogue,gone,catalogue,role,value,required,forged,forged,"
+	       "derived,append_only");
+}
+
+/* ---- as held ------------------------------------------------------------- */
+
+/* The server has exactly what we have and does not send it: what the device
+ * makes of its own delta must be the server's state, byte by byte. */
+static void folding_equals_the_echo(void **state)
+{
+	static const char *const edits[] = {
+		"UPDATE account SET phone = '1', city = 'B'",
+		"UPDATE account SET name = 'Y', visit_count = visit_count + 3",
+		"UPDATE account SET tags = '[\"b\", \"a\", \"vip\"]'",
+		"UPDATE account SET tags = NULL, last_visit_at = 50",
+		"UPDATE account SET email = NULL, lat = 31.5, custom = '{}'",
+		"DELETE FROM account",
+		"INSERT INTO account(id, name, phone) VALUES($a1, 'again',"
+		" '7')",
+	};
+	struct fixture *f = *state;
+	uint64_t seq, first;
+
+	f->offset_ms = 12345;
+	OK(sat_txn_begin(f->r, &f->err));
+	f->r->facts.offset_ms = f->offset_ms;
+	OK(sat_txn_end(f->r, SAT_OK, &f->err));
+	toy_account(f);
+	for (size_t i = 0; i < SAT_COUNT_OF(edits); i++) {
+		app(f, edits[i]);
+		seq = harvest(f);
+		assert_int_equal(seq, i + 1);
+		first = toy_push(f, seq);
+		accepted(f, seq, SAT_VERDICT_AS_HELD, first);
+		expect(f, "SELECT count(*) FROM _satchel_dirty", "0");
+		toy_checkpoint(f, true); /* nothing sent, digests agree */
+		assert_int_equal(toy_find(f, "account", "a1")->seq, f->seq);
+	}
+	expect(f, "SELECT name, phone, city FROM account", "again|7|-");
+}
+
+static void an_own_insert_as_held_gets_its_scope_by_reference(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t first;
+
+	app(f, "INSERT INTO account(id, name) VALUES($a1, 'X'), ($a2, 'Y')");
+	assert_int_equal(harvest(f), 1);
+	first = toy_push(f, 1);
+	accepted(f, 1, SAT_VERDICT_AS_HELD, first);
+	expect(f, "SELECT seq, length(scopes) FROM _satchel_row ORDER BY seq",
+	       "2|0\n3|0");
+	toy_refs(f, REP_SCOPE, "account", "a1");
+	toy_refs(f, REP_SCOPE, "account", "a2");
+	toy_checkpoint(f, true);
+	expect(f, "SELECT name FROM account ORDER BY id", "X\nY");
+	/* the whole row later is no news */
+	toy_send(f, REP_SCOPE, "account", "a1");
+	toy_checkpoint(f, true);
+}
+
+static void a_verdict_twice_is_one(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t first;
+
+	toy_account(f);
+	app(f, "UPDATE account SET phone = '1'");
+	assert_int_equal(harvest(f), 1);
+	first = toy_push(f, 1);
+	accepted(f, 1, SAT_VERDICT_AS_HELD, first);
+	accepted(f, 1, SAT_VERDICT_AS_HELD | SAT_VERDICT_REPLAY, first);
+	toy_verdict(f, 1, SAT_VERDICT_REJECTED, SAT_VERDICT_REPLAY, 0,
+		    SAT_REASON_SCOPE, NULL, NULL);
+	toy_checkpoint(f, true);
+	expect(f, "SELECT count(*) FROM _satchel_rejected", "0");
+	expect(f, "SELECT state FROM _satchel_outbox", "1");
+}
+
+static void a_verdict_on_nothing_is_refused(void **state)
+{
+	struct fixture *f = *state;
+	struct sat_msg_verdict v = { .seq = 1 };
+
+	assert_int_equal(sat_replica_verdict(f->r, &v, 0, &f->err),
+			 SAT_E_PROTO);
+	v.seq = 0;
+	assert_int_equal(sat_replica_verdict(f->r, &v, 0, &f->err),
+			 SAT_E_PROTO);
+}
+
+/* ---- rejected ------------------------------------------------------------ */
+
+static void a_rejected_edit_shows_the_servers_state_again(void **state)
+{
+	struct fixture *f = *state;
+
+	toy_account(f);
+	app(f, "UPDATE account SET phone = '1', tags = '[\"a\"]',"
+	       " visit_count = 9");
+	assert_int_equal(harvest(f), 1);
+	app(f, "UPDATE account SET city = 'later'"); /* not harvested yet */
+	toy_verdict(f, 1, SAT_VERDICT_REJECTED, 0, 0, SAT_REASON_SCOPE,
+		    "account", "a1");
+	expect(f, "SELECT phone, tags, visit_count, city FROM account",
+	       "100|[\"vip\"]|4|later");
+	expect(f,
+	       "SELECT seq, reason, sentence_en, content FROM"
+	       " satchel_rejected",
+	       "1|scope|Account: this record is not in your territories. Ask"
+	       " your manager for access or to make the change.|"
+	       "[{\"table\":\"account\",\"id\":\"00000000-0000-7000-8000-"
+	       "0000000000a1\",\"op\":\"update\",\"fields\":{\"phone\":"
+	       "{\"before\":\"100\",\"after\":\"1\"},\"tags\":{\"adds\":"
+	       "[\"a\"],\"removes\":[\"vip\"]},\"visit_count\":{\"add\":5}"
+	       "}}]");
+	/* the later edit was harvested before anything was derived */
+	assert_int_equal(sat_replica_outbox_last(f->r), 2);
+	assert_string_equal(dump(f, 2),
+			    "update account a1 {1:1,7:1} on 2 city=later\n");
+	toy_verdict(f, 2, SAT_VERDICT_REJECTED, 0, 0, SAT_REASON_DEPENDS,
+		    "account", "a1");
+	expect(f, "SELECT phone, city FROM account", "100|-");
+	expect(f, "SELECT count(*) FROM _satchel_base", "0");
+	expect(f, "SELECT count(*) FROM _satchel_dirty", "0");
+	toy_checkpoint(f, true);
+}
+
+static void a_rejected_insert_goes(void **state)
+{
+	struct fixture *f = *state;
+
+	app(f, "INSERT INTO account(id, name) VALUES($a1, 'X')");
+	assert_int_equal(harvest(f), 1);
+	app(f, "UPDATE account SET phone = '1'");
+	assert_int_equal(harvest(f), 2);
+	toy_verdict(f, 1, SAT_VERDICT_REJECTED, 0, 0, SAT_REASON_VALUE,
+		    "account", "a1");
+	toy_verdict(f, 2, SAT_VERDICT_REJECTED, 0, 0, SAT_REASON_DEPENDS,
+		    "account", "a1");
+	expect(f, "SELECT count(*) FROM account", "0");
+	expect(f, "SELECT seq, reason FROM satchel_rejected ORDER BY n",
+	       "1|value\n2|depends");
+	expect(f, "SELECT count(*) FROM _satchel_dirty", "0");
+}
+
+static void a_rejected_delete_brings_the_row_back(void **state)
+{
+	struct fixture *f = *state;
+
+	toy_account(f);
+	app(f, "DELETE FROM account");
+	assert_int_equal(harvest(f), 1);
+	expect(f, "SELECT count(*) FROM account", "0");
+	toy_verdict(f, 1, SAT_VERDICT_REJECTED, 0, 0, SAT_REASON_ROLE,
+		    "account", "a1");
+	expect(f, "SELECT name, phone, tags, visit_count FROM account",
+	       "X|100|[\"vip\"]|4");
+	toy_checkpoint(f, true);
+}
+
+/* A backlog of many transactions in one changeset: one bad row takes only
+ * what hangs on it along. */
+static void a_coalesced_changeset_is_split_once(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t seq;
+
+	toy_account(f);
+	app(f, "INSERT INTO account(id, name) VALUES($a2, 'Y'), ($a3, 'Z');"
+	       "INSERT INTO visit(id, account_id, started_at) VALUES"
+	       " ($b2, $a2, 1), ($b3, $a3, 1);"
+	       "INSERT INTO note(id, visit_id, body, at) VALUES"
+	       " ($c2, $b2, 'n', 1);"
+	       "UPDATE account SET phone = '1' WHERE id = $a1");
+	OK(sat_replica_harvest(f->r, 0, true, 1000, &seq, &f->err));
+	assert_int_equal(seq, 1);
+	toy_verdict(f, 1, SAT_VERDICT_REJECTED, 0, 0, SAT_REASON_SCOPE,
+		    "account", "a2");
+	expect(f, "SELECT id FROM account ORDER BY id", "a1\na3");
+	expect(f, "SELECT id FROM visit", "b3");
+	expect(f, "SELECT count(*) FROM note", "0");
+	assert_int_equal(sat_replica_outbox_last(f->r), 2);
+	assert_string_equal(
+		dump(f, 2),
+		"insert account a3 name=Z territory_id=e1 class=potential"
+		" owner_id=f1 kind=direct state=active\n"
+		"update account a1 {1:1} on 2 phone=100>1\n"
+		"insert visit b3 account_id=a3 user_id=f1 territory_id=e1"
+		" started_at=1 state=done purpose=visit\n");
+	expect(f, "SELECT flags FROM _satchel_outbox WHERE seq = 2", "0");
+	/* rejected again: now as a whole */
+	toy_verdict(f, 2, SAT_VERDICT_REJECTED, 0, 0, SAT_REASON_SCOPE,
+		    "account", "a3");
+	assert_int_equal(sat_replica_outbox_last(f->r), 2);
+	expect(f, "SELECT id, phone FROM account", "a1|100");
+	expect(f, "SELECT count(*) FROM visit", "0");
+}
+
+/* ---- leaving ------------------------------------------------------------- */
+
+static void a_row_leaves_with_its_last_scope(void **state)
+{
+	struct fixture *f = *state;
+
+	toy_account(f);
+	toy_refs(f, 0, "account", "a1");
+	toy_checkpoint(f, true);
+	toy_evict(f, REP_SCOPE, "account", "a1");
+	toy_checkpoint(f, true);
+	expect(f, "SELECT count(*) FROM account", "1");
+	toy_evict(f, 0, "account", "a1");
+	toy_checkpoint(f, true);
+	expect(f, "SELECT count(*) FROM account", "0");
+	expect(f, "SELECT count(*) FROM _satchel_row", "0");
+	/* an eviction is no delete */
+	expect_harvest(f, "");
+}
+
+/* Worked example 11: nothing of Ann's is lost, and she is not left with a
+ * fragment. */
+static void an_orphan_stays_until_the_answer(void **state)
+{
+	struct fixture *f = *state;
+
+	toy_account(f);
+	app(f, "UPDATE account SET phone = '1'");
+	toy_evict(f, REP_SCOPE, "account", "a1");
+	toy_checkpoint(f, true);
+	expect(f, "SELECT phone FROM account", "1");
+	expect(f, "SELECT count(*) FROM _satchel_row", "0");
+	refused(f, "UPDATE account SET phone = '2'",
+		"account: the row has left your territories and waits for the"
+		" answer to an earlier change");
+	refused(f, "DELETE FROM account",
+		"account: the row has left your territories and waits for the"
+		" answer to an earlier change");
+	assert_int_equal(sat_replica_outbox_last(f->r), 1);
+	accepted(f, 1, 0, 0);
+	expect(f, "SELECT count(*) FROM account", "0");
+	expect(f, "SELECT count(*) FROM _satchel_orphan", "0");
+	expect(f, "SELECT count(*) FROM _satchel_dirty", "0");
+}
+
+static void an_orphan_goes_when_rejected_too(void **state)
+{
+	struct fixture *f = *state;
+
+	toy_account(f);
+	app(f, "UPDATE account SET phone = '1'");
+	toy_evict(f, REP_SCOPE, "account", "a1");
+	toy_checkpoint(f, true);
+	toy_verdict(f, 1, SAT_VERDICT_REJECTED, 0, 0, SAT_REASON_TOO_LATE,
+		    "account", "a1");
+	expect(f, "SELECT count(*) FROM account", "0");
+	expect(f, "SELECT count(*) FROM _satchel_rejected", "1");
+}
+
+static void an_orphan_that_comes_back_takes_edits_again(void **state)
+{
+	struct fixture *f = *state;
+
+	toy_account(f);
+	app(f, "UPDATE account SET phone = '1'");
+	toy_evict(f, REP_SCOPE, "account", "a1");
+	toy_checkpoint(f, true);
+	toy_send(f, REP_SCOPE, "account", "a1");
+	toy_checkpoint(f, true);
+	expect(f, "SELECT phone, name FROM account", "1|X");
+	app(f, "UPDATE account SET phone = '2'");
+	expect_harvest(f, "update account a1 {1:1,7:1} on 2 phone=1>2\n");
+}
+
+static void an_accepted_row_leaves_at_once(void **state)
+{
+	struct fixture *f = *state;
+
+	toy_account(f);
+	app(f, "UPDATE account SET phone = '1'");
+	assert_int_equal(harvest(f), 1);
+	accepted(f, 1, 0, 0);
+	toy_evict(f, REP_SCOPE, "account", "a1");
+	toy_checkpoint(f, true);
+	expect(f, "SELECT count(*) FROM account", "0");
+	expect(f, "SELECT count(*) FROM _satchel_dirty", "0");
+}
+
+static void a_tombstone_is_kept_and_counts_for_nothing(void **state)
+{
+	struct fixture *f = *state;
+
+	toy_account(f);
+	(void)toy_write(f, 'd', "account", "a1", NULL);
+	toy_send(f, REP_SCOPE, "account", "a1");
+	toy_checkpoint(f, true);
+	expect(f, "SELECT count(*) FROM account", "0");
+	expect(f, "SELECT seq FROM _satchel_row", "3");
+	/* delete against update: the row lives again, whole */
+	(void)toy_write_as(f, 9, 1, (struct sat_vv){ NULL, 0 }, 'u', "account",
+			   "a1", "phone", "9", NULL);
+	toy_send(f, REP_SCOPE, "account", "a1");
+	toy_checkpoint(f, true);
+	expect(f, "SELECT name, phone FROM account", "X|9");
+	expect(f, "SELECT count(*) FROM _satchel_base", "0");
+}
+
+/* A pending edit against a delete that arrives: the edit keeps it alive. */
+static void an_edit_outlives_a_foreign_delete(void **state)
+{
+	struct fixture *f = *state;
+
+	toy_account(f);
+	app(f, "UPDATE account SET phone = '1'");
+	(void)toy_write(f, 'd', "account", "a1", NULL);
+	toy_send(f, REP_SCOPE, "account", "a1");
+	toy_checkpoint(f, true);
+	expect(f, "SELECT name, phone, tags FROM account", "X|1|[\"vip\"]");
+	(void)toy_push(f, 1);
+	accepted(f, 1, 0, 0);
+	toy_send(f, REP_SCOPE, "account", "a1");
+	toy_checkpoint(f, true);
+	expect(f, "SELECT name, phone, tags FROM account", "X|1|[\"vip\"]");
+}
+
+static void lost_scopes_take_their_rows(void **state)
+{
+	static const uint32_t scopes[] = { 0, OTHER_SCOPE };
+	struct sat_rights g = { .version = 2,
+				.scopes = scopes,
+				.scope_count = 2,
+				.role = SAT_ROLE_REP };
+	struct fixture *f = *state;
+	struct toy_row *row;
+	struct sat_msg_hello h;
+
+	toy_account(f);
+	(void)toy_write(f, 'i', "account", "a2", "name", "Y", "territory_id",
+			"e1", NULL);
+	toy_send(f, REP_SCOPE, "account", "a2"); /* staged, not applied */
+	g.user = id_of("f1");
+	g.home = id_of("e2");
+	OK(sat_replica_grant(f->r, &g, &f->err));
+	expect(f, "SELECT count(*) FROM account", "0");
+	for (uint32_t i = 0; i < f->row_count; i++) {
+		row = &f->rows[i];
+		row->scope_count = 0;
+	}
+	/* HELLO shows the grants of the last whole pull */
+	OK(sat_replica_hello(f->r, 0, &h, &f->err));
+	assert_int_equal(h.grants, 1);
+	toy_checkpoint(f, true);
+	OK(sat_replica_hello(f->r, 0, &h, &f->err));
+	assert_int_equal(h.grants, 2);
+	expect(f, "SELECT count(*) FROM account", "0");
+	/* the home that new rows get has changed with it */
+	app(f, "INSERT INTO account(id, name) VALUES($a3, 'Z')");
+	expect(f, "SELECT territory_id FROM account", "e2");
+	expect(f, "PRAGMA integrity_check", "ok");
+}
+
+/* ---- damage -------------------------------------------------------------- */
+
+static void bypass(struct fixture *f, const char *sql)
+{
+	sqlite3 *db;
+
+	assert_int_equal(sqlite3_open(f->path, &db), SQLITE_OK);
+	assert_int_equal(
+		sqlite3_db_config(db, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, NULL),
+		SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+	assert_int_equal(sqlite3_close(db), SQLITE_OK);
+}
+
+static void verify_finds_what_was_changed_behind_the_triggers(void **state)
+{
+	struct fixture *f = *state;
+	struct sat_hash digest;
+	struct sat_replica_status s;
+	uint64_t rows, bad;
+
+	toy_account(f);
+	OK(sat_replica_verify(f->r, &rows, &bad, &digest, &f->err));
+	assert_int_equal(rows, 1);
+	assert_int_equal(bad, 0);
+	assert_true(
+		sat_hash_equal(digest, sat_hash_unpack(f->r->facts.digest)));
+	/* an edit through the triggers is an edit, not damage */
+	app(f, "UPDATE account SET phone = '1'");
+	OK(sat_replica_verify(f->r, &rows, &bad, &digest, &f->err));
+	assert_int_equal(bad, 0);
+	toy_verdict(f, 1, SAT_VERDICT_REJECTED, 0, 0, SAT_REASON_SCOPE,
+		    "account", "a1");
+	bypass(f, "UPDATE account SET email = 'evil'");
+	OK(sat_replica_verify(f->r, &rows, &bad, &digest, &f->err));
+	assert_int_equal(bad, 1);
+	OK(sat_replica_status(f->r, &s, &f->err));
+	assert_int_equal(s.digest, -1);
+	/* the next state of the row heals it, and the digest with it */
+	(void)toy_write(f, 'u', "account", "a1", "phone", "2", NULL);
+	toy_send(f, REP_SCOPE, "account", "a1");
+	toy_checkpoint(f, true);
+	OK(sat_replica_verify(f->r, &rows, &bad, &digest, &f->err));
+	assert_int_equal(bad, 0);
+	expect(f, "SELECT email, phone FROM account", "a@x|2");
+}
+
+static void status_counts(void **state)
+{
+	struct fixture *f = *state;
+	struct sat_replica_status s;
+
+	toy_account(f);
+	app(f, "UPDATE account SET phone = '1'");
+	OK(sat_replica_status(f->r, &s, &f->err));
+	assert_int_equal(s.pending_rows, 1);
+	assert_int_equal(s.saved, 0);
+	assert_int_equal(harvest(f), 1);
+	app(f, "UPDATE account SET phone = '2'");
+	assert_int_equal(harvest(f), 2);
+	accepted(f, 1, 0, 0);
+	OK(sat_replica_status(f->r, &s, &f->err));
+	assert_int_equal(s.saved, 2);
+	assert_int_equal(s.confirmed, 1);
+	assert_int_equal(s.outbox, 1);
+	assert_int_equal(s.outbox_last, 2);
+	assert_int_equal(s.rows, 1);
+	assert_int_equal(s.pending_rows, 0);
+	assert_false(s.filling);
+	assert_int_equal(s.digest, 1);
+	assert_int_equal(s.checkpoint_ms, f->now_ms);
+	assert_string_equal(s.login, "ann");
+	assert_string_equal(s.server, "localhost:7443");
+	assert_int_equal(s.replica, 7);
+}
+
+int main(void)
+{
+#define T(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		T(a_state_is_shown_at_the_checkpoint_only),
+		cmocka_unit_test_setup_teardown(
+			while_filling_pages_show_at_once, setup_filling,
+			teardown),
+		T(an_older_state_never_replaces_a_newer),
+		T(pending_edits_lie_over_new_states),
+		T(a_foreign_change_before_the_echo_does_not_flicker),
+		T(own_changesets_do_not_conflict),
+		T(siblings_are_listed_and_resolved),
+		T(resolving_nonsense_is_listed),
+		T(intents_write_with_the_context_that_was_seen),
+		T(intents_are_judged),
+		T(folding_equals_the_echo),
+		T(an_own_insert_as_held_gets_its_scope_by_reference),
+		T(a_verdict_twice_is_one),
+		T(a_verdict_on_nothing_is_refused),
+		T(a_rejected_edit_shows_the_servers_state_again),
+		T(a_rejected_insert_goes),
+		T(a_rejected_delete_brings_the_row_back),
+		T(a_coalesced_changeset_is_split_once),
+		T(a_row_leaves_with_its_last_scope),
+		T(an_orphan_stays_until_the_answer),
+		T(an_orphan_goes_when_rejected_too),
+		T(an_orphan_that_comes_back_takes_edits_again),
+		T(an_accepted_row_leaves_at_once),
+		T(a_tombstone_is_kept_and_counts_for_nothing),
+		T(an_edit_outlives_a_foreign_delete),
+		T(lost_scopes_take_their_rows),
+		T(verify_finds_what_was_changed_behind_the_triggers),
+		T(status_counts),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
