@@ -219,6 +219,35 @@ static void a_job_that_fails_leaves_nothing(void **state)
 	end();
 }
 
+static int disk_fails(struct sat_engine *e, void *arg, struct sat_err *err)
+{
+	(void)arg;
+	(void)!sat_store_setting_put(sat_engine_store(e), "half",
+				     sat_slice_str("done"), err);
+	return sat_err_set(err, SAT_E_IO, 5, "job", "the disk failed");
+}
+
+/* The store is opened again; who waited for that group hears of it, nobody
+ * else notices. */
+static void the_disk_fails_once(void **state)
+{
+	struct sat_server_metrics m;
+
+	(void)state;
+	start();
+	online(&ann);
+	rig_job(&rig, disk_fails, NULL);
+	assert_int_equal(rig.job_rc, SAT_E_IO);
+	tablet_write(&ann, "After", 0);
+	assert_true(rig_run(&rig, tablet_caught_up, &ann, 5000));
+	assert_false(ann.closed);
+	assert_int_equal(ann.verdicts, 1);
+	sat_server_metrics(rig.server, &m);
+	assert_int_equal(m.engine_reopens, 1);
+	assert_int_equal(m.group_failures, 1);
+	end();
+}
+
 static void the_newer_connection_wins(void **state)
 {
 	static struct tablet twin;
@@ -319,6 +348,7 @@ int main(void)
 		cmocka_unit_test(revoked_at_once_and_for_good),
 		cmocka_unit_test(rights_change_on_a_live_connection),
 		cmocka_unit_test(a_job_that_fails_leaves_nothing),
+		cmocka_unit_test(the_disk_fails_once),
 		cmocka_unit_test(the_newer_connection_wins),
 		cmocka_unit_test(used_and_unknown_invitations),
 		cmocka_unit_test(hostile_first_words),
