@@ -61,10 +61,14 @@ struct sat_push_from {
 	struct sat_clock_map clock; /* raw device time -> server time */
 };
 
-/* Apply one changeset inside a savepoint. SAT_OK: *ret is the verdict, also
- * stored, arrays in the arena; rejected ones are SAT_OK too. A seq already
- * decided gives the stored verdict with the REPLAY flag. SAT_E_PROTO: gap in
- * seq or chain broken (close with *ret_refusal). SAT_E_FULL, SAT_E_IO. */
+/* Apply one changeset inside a savepoint. SAT_OK: *ret is the verdict, arrays
+ * in the arena; rejected ones are SAT_OK too. What is stored, and given by
+ * sat_store_verdicts, is the payload of its VERDICT frame. A seq already
+ * decided gives the stored verdict with the REPLAY flag. SAT_E_PROTO (gap in
+ * seq, chain broken, not a changeset of this device, newer catalogue) and
+ * SAT_E_DENIED (revoked): close with *ret_refusal; the group goes on. Any
+ * other failure (SAT_E_FULL, SAT_E_IO, SAT_E_NOMEM, SAT_E_CORRUPT) takes the
+ * whole group with it: abandon it. */
 int sat_engine_push(struct sat_engine *e, const struct sat_push_from *from,
 		    struct sat_slice bytes, struct sat_arena *a,
 		    struct sat_msg_verdict *ret,
@@ -89,9 +93,12 @@ struct sat_local_write {
 };
 
 /* One changeset of the server's replica; all or nothing within a savepoint.
- * Skips role gates, keeps every other check. SAT_E_INVAL with a sentence and
- * *ret_bad (index of the write) when one is refused. Several changesets per
- * group are fine. */
+ * Skips role gates, keeps every other check. Values are what the row shall
+ * show: a counter's is the total wanted, a set's the whole array; a column
+ * that shows it already is not written, nor is a row nothing is written of.
+ * SAT_E_INVAL with a sentence and *ret_bad (index of the write) when one is
+ * refused: undone, and the group goes on. Other failures take the group with
+ * them. Several calls per group are fine. */
 int sat_engine_local(struct sat_engine *e, const struct sat_local_write *w,
 		     uint32_t count, uint32_t *ret_bad,
 		     struct sat_err *err) SAT_MUST_CHECK;

@@ -201,6 +201,11 @@ static void conflicts_are_not_held(void **state)
 	edit(&ann, &h, "1");
 	push_expect(&ann, SAT_VERDICT_MERGED);
 	assert_int_equal(ann.verdict.flags, 0);
+	/* a base that claims more than the context has seen */
+	h.seq = stored(world, "account", &x).seq;
+	edit(&ann, &h, "2");
+	push_expect(&ann, SAT_VERDICT_MERGED);
+	assert_int_equal(ann.verdict.flags, 0);
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
