@@ -299,6 +299,7 @@ class Peer:
         self.epoch = self.cursor = self.verdict_seq = self.seq = 0
         self.last_hash = self.ratchet = bytes(16)
         self.outbox = {}  # seq: [bytes, deltas, verdict or None]
+        self.made = {}  # seq: bytes, kept for a server that lost them
         self.rows = {}  # (table, id): Row
         self.members = {}  # (table, id): set of scopes
         self.staged = []  # until the next checkpoint
@@ -567,6 +568,7 @@ class Peer:
         )
         self.last_hash = codec.xxh(data)
         self.outbox[self.seq] = [data, deltas, None]
+        self.made[self.seq] = data
         return self.seq
 
     def push(self, seq, size=128 << 10):
