@@ -96,10 +96,9 @@ static void on_welcome(struct sat_ssession *s, const struct sat_msg_welcome *w)
 	 * starts too late, and it will begin again. */
 	if (s->replayed > w->last_seq)
 		s->resync = true;
-	if (s->hello_epoch != w->epoch && cursor > w->head)
-		cursor = w->head;
-	/* Its cursor says nothing about scopes that it did not have. */
-	if (s->hello_epoch == 0 || s->hello_grants != w->rights.version)
+	/* Its cursor says nothing about scopes that it did not have, nor about
+	 * another history: positions up to it were given out again. */
+	if (s->hello_epoch != w->epoch || s->hello_grants != w->rights.version)
 		cursor = 0;
 	s->cursor = cursor;
 	restart_pull(s, cursor);

@@ -572,6 +572,41 @@ static void rows_stop_without_credit(void **state)
 	sat_ssession_fini(&s);
 }
 
+/* The device's cursor counts only in the same history and under the same
+ * rights; else the pull starts at 0. */
+static void where_the_pull_starts(void **state)
+{
+	static const struct {
+		uint64_t epoch;
+		uint32_t grants;
+		uint64_t cursor;
+	} rows[] = { { 1, 0, 50 }, { 2, 0, 0 }, { 1, 9, 0 }, { 0, 0, 0 } };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct sat_msg hello = { .type = SAT_MSG_HELLO,
+					 .hello = { .version_min = 1,
+						    .version_max = 1,
+						    .replica = 7,
+						    .cursor = 50,
+						    .verdict_seq = 2,
+						    .catalogue = 3 } };
+		struct sat_ssession_event ev = { .kind = SAT_SEV_HELLO_DONE,
+						 .now_ms = 1001,
+						 .welcome = &welcome.welcome };
+
+		hello.hello.epoch = rows[i].epoch;
+		hello.hello.grants = rows[i].grants;
+		server_open();
+		assert_int_equal(server_gets(&hello), SAT_OK);
+		assert_int_equal(server_run(&ev), SAT_OK);
+		assert_int_equal(reads, 1);
+		assert_int_equal(s.at.cursor, rows[i].cursor);
+		assert_int_equal(s.live, rows[i].cursor != 0);
+		sat_ssession_fini(&s);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -585,6 +620,7 @@ int main(void)
 		cmocka_unit_test(messages_out_of_place),
 		cmocka_unit_test(time_limits),
 		cmocka_unit_test(rows_stop_without_credit),
+		cmocka_unit_test(where_the_pull_starts),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
