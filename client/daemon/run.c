@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -327,6 +328,23 @@ static int start(struct daemon *d, struct sat_err *err)
 	return SAT_OK;
 }
 
+enum { SOCKET_MS = 10000, SOCKET_NAP_MS = 50 };
+
+/* A daemon that has just started holds the lock before it listens. */
+static int reach_the_daemon(const char *dir, int *ret_fd, struct sat_err *err)
+{
+	struct timespec nap = { .tv_nsec = SOCKET_NAP_MS * 1000000L };
+	int rc = SAT_E_NOTFOUND;
+
+	for (int waited = 0; rc == SAT_E_NOTFOUND && waited < SOCKET_MS;
+	     waited += SOCKET_NAP_MS) {
+		if (waited > 0)
+			(void)nanosleep(&nap, NULL);
+		rc = sat_ask_connect(dir, "sock", SOCKET_MS, ret_fd, err);
+	}
+	return rc;
+}
+
 /* A daemon holds the lock: let it do the work, and wait. */
 static int ask_the_daemon(const struct sat_daemon_run *how, pid_t holder,
 			  struct sat_err *err)
@@ -334,7 +352,7 @@ static int ask_the_daemon(const struct sat_daemon_run *how, pid_t holder,
 	json_t *request, *answer = NULL;
 	int fd, rc;
 
-	rc = sat_ask_connect(how->dir, "sock", 5000, &fd, err);
+	rc = reach_the_daemon(how->dir, &fd, err);
 	if (rc != SAT_OK)
 		return sat_err_set(err, SAT_E_IO, 0, "run",
 				   "process %ld holds %s/lock but does not "
