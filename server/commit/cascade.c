@@ -152,7 +152,7 @@ static int follow_one(struct sat_engine *e, struct queue *q,
 
 	sat_arena_reset(a);
 	rc = sat_work_load(e, f->table, &f->id, a, &w, err);
-	if (rc != SAT_OK || w.old.seq == 0 || w.old.deleted)
+	if (rc != SAT_OK || w.old.seq == 0)
 		return rc;
 	rc = sat_work_show(a, &w);
 	if (rc == SAT_OK && f->moves)

@@ -112,6 +112,8 @@ struct sat_engine {
 	struct sat_buf masked;          /* scratch: metadata of a read set */
 };
 
+/* Does a failure with that result take the transaction with it? */
+bool sat_engine_ends_group(int rc);
 /* A group failed for good: nothing more is accepted in it. */
 int sat_engine_spoil(struct sat_engine *e, int rc);
 

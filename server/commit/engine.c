@@ -194,6 +194,12 @@ int sat_engine_init(struct sat_store *store, struct sat_slice catalogue_json,
 
 /* ---- groups ------------------------------------------------------------- */
 
+bool sat_engine_ends_group(int rc)
+{
+	return rc == SAT_E_FULL || rc == SAT_E_IO || rc == SAT_E_NOMEM ||
+	       rc == SAT_E_CORRUPT || rc == SAT_E_BUSY;
+}
+
 int sat_engine_spoil(struct sat_engine *e, int rc)
 {
 	e->failed = true;

@@ -108,8 +108,7 @@ int sat_engine_local(struct sat_engine *e, const struct sat_local_write *w,
 		return rc == SAT_OK ? rc : sat_engine_spoil(e, rc);
 	}
 	*ret_bad = i - 1;
-	if (rc == SAT_E_FULL || rc == SAT_E_IO || rc == SAT_E_CORRUPT ||
-	    rc == SAT_E_NOMEM)
+	if (sat_engine_ends_group(rc))
 		return sat_engine_spoil(e, rc);
 	if (sat_engine_undo(e, &mark, &ignored) != SAT_OK)
 		return sat_engine_spoil(e, SAT_E_IO);

@@ -24,6 +24,7 @@ struct push {
 	uint64_t first_seq;
 	uint64_t *waiting; /* bit per delta: its parent is not there yet */
 	uint32_t waiting_count;
+	bool writing; /* past the savepoint: the verdict is being stored */
 };
 
 /* ---- the chain ---------------------------------------------------------- */
@@ -242,12 +243,14 @@ static void start(struct push *p, struct sat_apply *ap, bool hold)
 	p->e->head += p->head.delta_count;
 }
 
-/* In one savepoint. SAT_OK: in effect; SAT_APPLY_REFUSED: undone. */
+/* In one savepoint. SAT_OK: in effect; SAT_APPLY_REFUSED and failures that do
+ * not end the group: undone. */
 static int apply(struct push *p, struct sat_apply *ap, struct sat_err *err)
 {
 	/* a device whose clock was stepped stamps with other offsets */
 	bool hold = p->from->clock.step_count == 0;
 	struct sat_engine_mark mark;
+	struct sat_err undo;
 	int rc;
 
 	p->waiting =
@@ -265,11 +268,13 @@ static int apply(struct push *p, struct sat_apply *ap, struct sat_err *err)
 		rc = apply_all(p, ap, err);
 		if (rc == SAT_OK)
 			return sat_engine_keep(p->e, err);
-		if (rc < SAT_OK && rc != SAT_E_PROTO && rc != SAT_E_LIMIT)
+		if (sat_engine_ends_group(rc))
 			return rc;
 		hold = false; /* if started over: once, with echoes */
-		if (sat_engine_undo(p->e, &mark, err) != SAT_OK)
+		if (sat_engine_undo(p->e, &mark, &undo) != SAT_OK) {
+			*err = undo;
 			return SAT_E_IO;
+		}
 	} while (rc == SAT_APPLY_ECHO);
 	return rc;
 }
@@ -406,6 +411,9 @@ static int decide(struct push *p, struct sat_msg_verdict *ret,
 		ap.reason = SAT_REASON_MALFORMED;
 		ap.where = (struct sat_field_name){ 0 };
 	}
+	if (rc != SAT_OK && !rejected)
+		goto out;
+	p->writing = true;
 	if (rejected) {
 		rc = note_rejected(p, err);
 		if (rc == SAT_OK)
@@ -415,6 +423,7 @@ static int decide(struct push *p, struct sat_msg_verdict *ret,
 		rc = sat_err_set(err, SAT_E_NOMEM, 0, "push", "out of memory");
 	if (rc == SAT_OK)
 		rc = finish(p, ret, err);
+out:
 	sat_apply_fini(&ap);
 	return rc;
 }
@@ -438,6 +447,8 @@ int sat_engine_push(struct sat_engine *e, const struct sat_push_from *from,
 	sat_arena_init(&p.decode, (size_t)SAT_CHANGESET_BYTES_MAX * 33);
 	rc = decide(&p, ret, err);
 	sat_arena_fini(&p.decode);
-	/* whatever failed here failed halfway: no commit may keep it */
-	return rc == SAT_OK ? rc : sat_engine_spoil(e, rc);
+	/* what failed halfway through the verdict must not be committed */
+	if (rc != SAT_OK && (p.writing || sat_engine_ends_group(rc)))
+		return sat_engine_spoil(e, rc);
+	return rc;
 }

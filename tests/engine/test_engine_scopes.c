@@ -153,6 +153,7 @@ static void an_account_takes_its_children_along(void **state)
 	struct sat_id x = account_x(world), visit, event, contact, other, task;
 	struct held h, was;
 	struct sat_value v;
+	uint64_t task_seq;
 
 	(void)state;
 	visit = child(&ann, "visit", "account_id", &x);
@@ -172,6 +173,7 @@ static void an_account_takes_its_children_along(void **state)
 	push_expect(&max, SAT_VERDICT_APPLIED);
 	s1 = scope_of(world, &world->t1);
 	was = hold(world, "visit", &visit);
+	task_seq = stored(world, "task", &task).seq;
 
 	h = hold(world, "account", &x);
 	(void)add_update(&max, &h);
@@ -194,6 +196,7 @@ static void an_account_takes_its_children_along(void **state)
 	assert_true(
 		in_scope(world, "task", &task, scope_of(world, &world->east)));
 	assert_false(in_scope(world, "task", &task, s2));
+	assert_int_equal(stored(world, "task", &task).seq, task_seq);
 	assert_true(in_scope(world, "visit", &other, s1));
 	assert_false(in_scope(world, "visit", &other, s2));
 }
@@ -215,6 +218,33 @@ static void a_delete_wins_over_a_move_it_had_not_seen(void **state)
 	push_expect(&max, SAT_VERDICT_APPLIED);
 	assert_false(is_alive(world, "visit", &visit));
 	assert_int_equal(ledger_of(world, &visit, NULL).count, 0);
+}
+
+/* who was told to drop a row is not told again by every later write */
+static void an_eviction_is_told_once(void **state)
+{
+	struct sat_id x = account_x(world);
+	struct held h = hold(world, "account", &x);
+	uint64_t at;
+
+	(void)state;
+	(void)add_update(&max, &h);
+	set_id(&max, "territory_id", &world->t2);
+	push_expect(&max, SAT_VERDICT_APPLIED);
+	at = stored(world, "account", &x).seq;
+	h = hold(world, "account", &x);
+	(void)add_update(&max, &h);
+	set_text(&max, "phone", "1");
+	push_expect(&max, SAT_VERDICT_APPLIED);
+	assert_true(stored(world, "account", &x).seq > at);
+	assert_true(evicted_from(world, "account", &x,
+				 scope_of(world, &world->t1)));
+	for (uint32_t i = 0; i < stored(world, "account", &x).place_count;
+	     i++) {
+		struct sat_place p = stored(world, "account", &x).places[i];
+
+		assert_true(p.evict ? p.seq == at : p.seq > at);
+	}
 }
 
 /* a conflict row goes where its row goes */
@@ -290,6 +320,7 @@ int main(void)
 		TEST(sharing_rescopes_what_comes_via_the_account),
 		TEST(an_account_takes_its_children_along),
 		TEST(a_delete_wins_over_a_move_it_had_not_seen),
+		TEST(an_eviction_is_told_once),
 		TEST(the_ledger_moves_with_its_row),
 		TEST(there_and_back),
 	};
