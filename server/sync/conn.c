@@ -1,3 +1,4 @@
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -6,7 +7,7 @@
 /* The rim of one session: frames to messages, effects to deeds. Every path in
  * ends in pump(). A connection lives as long as its link or a job of it. */
 
-enum { HELLO_PENDING_MAX = 4096 };
+enum { HELLO_PENDING_MAX = 4096, WHY_MAX = 120 };
 
 static void pump(struct sat_conn *c);
 
@@ -169,8 +170,14 @@ static void count_end(struct sat_server_metrics *m, int rc)
 		m->timeouts++;
 }
 
-static void end(struct sat_conn *c, const struct sat_ssession_effect *fx)
+/* why: what was last told to the device, "" when nothing was. */
+static void end(struct sat_conn *c, const struct sat_ssession_effect *fx,
+		const char *why)
 {
+	if (c->detail != NULL && c->detail[0] != '\0')
+		why = c->detail;
+	else if (why[0] == '\0')
+		why = why_closed(fx->rc);
 	sat_hub_remove(&c->server->hub, c);
 	sat_conn_room_leave(c);
 	count_end(&c->server->m, fx->rc);
@@ -178,16 +185,22 @@ static void end(struct sat_conn *c, const struct sat_ssession_effect *fx)
 	if (c->link == NULL)
 		return;
 	if (fx->abrupt)
-		sat_link_close(c->link, fx->rc, why_closed(fx->rc));
+		sat_link_close(c->link, fx->rc, why);
 	else
-		sat_link_finish(c->link, fx->rc, why_closed(fx->rc));
+		sat_link_finish(c->link, fx->rc, why);
 }
 
-static void perform(struct sat_conn *c, struct sat_ssession_effect *fx)
+static void perform(struct sat_conn *c, struct sat_ssession_effect *fx,
+		    char why[WHY_MAX])
 {
+	const struct sat_msg_error *e = &fx->msg.error;
+
 	switch (fx->kind) {
 	case SAT_SFX_SEND:
 		sat_conn_send(c, &fx->msg);
+		if (fx->msg.type == SAT_MSG_ERROR && e->text.len > 0)
+			(void)snprintf(why, WHY_MAX, "%.*s", (int)e->text.len,
+				       (const char *)e->text.ptr);
 		break;
 	case SAT_SFX_SEND_RAW:
 		send_raw(c, fx->frames);
@@ -202,7 +215,7 @@ static void perform(struct sat_conn *c, struct sat_ssession_effect *fx)
 		c->tick_ms = fx->at_ms;
 		break;
 	case SAT_SFX_CLOSE:
-		end(c, fx);
+		end(c, fx, why);
 		break;
 	default:
 		sat_conn_start(c, fx);
@@ -212,9 +225,10 @@ static void perform(struct sat_conn *c, struct sat_ssession_effect *fx)
 static void pump(struct sat_conn *c)
 {
 	struct sat_ssession_effect fx;
+	char why[WHY_MAX] = "";
 
 	while (sat_ssession_next(&c->s, &fx))
-		perform(c, &fx);
+		perform(c, &fx, why);
 	if (sat_conn_open(c))
 		sat_link_pause(c->link, !sat_ssession_ready(&c->s));
 }
@@ -298,11 +312,9 @@ static void on_frame(struct sat_link *link, void *arg,
 	else if (ev.rc != SAT_OK)
 		ev.kind = SAT_SEV_BAD;
 	if (ev.kind == SAT_SEV_BAD)
-		sat_log(SAT_LOG_WARN, "conn", "bad message",
-			SAT_KV_UINT("id", sat_link_id(c->link)),
-			SAT_KV_UINT("replica", c->replica),
-			SAT_KV_STR("why", err.msg));
+		c->detail = err.msg;
 	sat_conn_event(c, &ev);
+	c->detail = NULL;
 }
 
 static void on_drain(struct sat_link *link, void *arg)

@@ -115,9 +115,10 @@ struct sat_conn {
 	struct sat_ssession s;
 	uint32_t replica;
 	uint8_t key_hash[32];
-	struct sat_rights rights;      /* scopes: malloc                      */
-	struct sat_clock_map clock;    /* steps: malloc; jobs borrow them     */
-	uint64_t tick_ms;              /* 0: none                             */
+	struct sat_rights rights;   /* scopes: malloc                      */
+	struct sat_clock_map clock; /* steps: malloc; jobs borrow them     */
+	uint64_t tick_ms;           /* 0: none                             */
+	const char *detail; /* of the frame being handled, for the log        */
 	struct sat_msg_credit confirm; /* collected while one is under way */
 	bool confirming, confirm_more;
 
