@@ -16,6 +16,9 @@ const char *sat_tr(const struct sat_cli *c, const char *en, const char *zh)
 /* ---- complaints ---------------------------------------------------------- */
 
 static void complain(const struct sat_cli *c, const char *fmt, va_list args)
+	SAT_PRINTF(2, 0);
+
+static void complain(const struct sat_cli *c, const char *fmt, va_list args)
 {
 	char text[2048];
 
