@@ -78,36 +78,41 @@ static bool known_elsewhere(const struct pull *p,
 	return false;
 }
 
-static int only_author(struct pull *p, const struct sat_stored_row *row,
-		       bool *ret)
+/* Does the device know that it holds what it wrote last, and did it alone
+ * ever write the row? */
+static int ask_author(struct pull *p, const struct sat_stored_row *row,
+		      bool *ret_told, bool *ret_alone)
 {
 	struct sat_vv vv, dv;
 	int rc = sat_meta_vectors(&p->pages.arena, row->meta, &vv, &dv);
 
-	if (rc == SAT_OK)
-		*ret = vv.count == 1 && vv.dots[0].replica == p->ask->replica;
-	return rc;
+	if (rc != SAT_OK)
+		return rc;
+	*ret_told = sat_vv_get(vv, p->ask->replica) <= p->ask->told;
+	*ret_alone = vv.count == 1 && vv.dots[0].replica == p->ask->replica;
+	return SAT_OK;
 }
 
-/* What its author holds exactly is not sent back. Its places are another
- * matter: a row he made himself was never placed by a page, and one that
- * entered a scope later (its place is younger than the row) moved without
- * him. A reference tells him. */
+/* What its author holds exactly is not sent back. A row that he alone has ever
+ * written no page has placed for him, so a reference does. A row that entered
+ * the scope after it was written (its place is younger) is like anybody
+ * else's: he may have had to drop it in between. And this snapshot may be
+ * ahead of the verdict: a reference to a row that is not his base yet would be
+ * lost, and the checkpoint's digest would count a state that he lacks. */
 static int fate_of(struct pull *p, const struct sat_stored_row *row,
 		   const struct sat_place *place, enum fate *ret)
 {
-	bool own = false;
+	bool told = false, alone = false;
 	int rc;
 
 	if (p->ask->live && p->at.cursor != 0 && row->held &&
-	    row->origin == p->ask->replica) {
-		rc = only_author(p, row, &own);
+	    row->origin == p->ask->replica && place->seq == row->seq) {
+		rc = ask_author(p, row, &told, &alone);
 		if (rc != SAT_OK)
 			return rc;
-		*ret = !row->deleted && (own || place->seq != row->seq)
-			       ? FATE_REF
-			       : FATE_SKIP;
-		return SAT_OK;
+		*ret = alone && !row->deleted ? FATE_REF : FATE_SKIP;
+		if (told)
+			return SAT_OK;
 	}
 	*ret = known_elsewhere(p, row, place->scope) ? FATE_REF : FATE_ROW;
 	return SAT_OK;

@@ -26,6 +26,10 @@ struct sat_feed_ask {
 	const struct sat_rights *rights;
 	struct sat_feed_at at;
 	bool live;        /* device has a checkpoint: suppress its echoes */
+	uint64_t told;    /* its last changeset whose verdict went out before
+			     this read: echoes of later ones are not
+			     suppressed, the device does not know yet that
+			     the server has exactly what it has           */
 	size_t bytes_max; /* stop after about so many bytes of frames     */
 	int64_t now_ms;
 };

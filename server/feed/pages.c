@@ -110,9 +110,7 @@ static void put_values(struct sat_pages_table *g,
 	for (uint16_t k = 0; k < g->rows.column_count; k++) {
 		const struct sat_value *v = &row->values[g->rows.columns[k]];
 
-		out[k] = row->deleted || !readable[g->rows.columns[k]]
-				 ? sat_value_null()
-				 : *v;
+		out[k] = readable[g->rows.columns[k]] ? *v : sat_value_null();
 		*bytes += out[k].kind == SAT_TEXT || out[k].kind == SAT_BLOB
 				  ? out[k].s.len
 				  : 4;
@@ -133,7 +131,7 @@ int sat_pages_row(struct sat_pages *p, uint32_t scope,
 		sat_arena_array(&p->arena, t->column_count, sizeof *readable);
 	if (g == NULL || readable == NULL)
 		return no_memory(err);
-	if (!row->deleted)
+	if (!row->deleted) /* a tombstone shows nothing */
 		memcpy(readable, g->readable,
 		       t->column_count * sizeof *readable);
 	foreign = sat_read_foreign(p->cat, t, p->rights->role, row->values,

@@ -239,6 +239,7 @@ bool model_read(struct model *m, size_t bytes_max)
 				    .rights = &m->rights,
 				    .at = m->at,
 				    .live = m->live,
+				    .told = UINT64_MAX,
 				    .bytes_max = bytes_max,
 				    .now_ms = m->w->now_ms };
 	struct sat_feed_answer answer = { 0 };

@@ -200,6 +200,32 @@ static void deletes_and_revivals(void **state)
 	expect_text(world, "account", &x, "name", "X");
 }
 
+/* the value that is shown already, written again, is an answer */
+static void an_equal_value_settles_siblings(void **state)
+{
+	struct sat_id x = account_x(world);
+	struct held h = hold(world, "account", &x);
+	struct field f[] = { { "name", text("B") },
+			     { NULL, sat_value_null() } };
+	struct device ann, bob;
+
+	(void)state;
+	device_add(world, &ann, &world->ann);
+	device_add(world, &bob, &world->bob);
+	(void)add_update(&ann, &h);
+	set_text(&ann, "name", "A");
+	push_expect(&ann, SAT_VERDICT_APPLIED);
+	(void)add_update(&bob, &h);
+	set_text(&bob, "name", "B");
+	bob.deltas[0].changes[0].at_ms += 1000;
+	push_expect(&bob, SAT_VERDICT_MERGED);
+	expect_text(world, "account", &x, "name", "B");
+	local_ok(world, SAT_OP_UPDATE, "account", &x, f);
+	assert_string_equal(ledger_of(world, &x, "name").state, "resolved");
+	device_fini(&ann);
+	device_fini(&bob);
+}
+
 /* grants follow the tree, the user, and time */
 static void rights_follow_what_is_written(void **state)
 {
@@ -258,6 +284,7 @@ int main(void)
 		TEST(a_call_is_all_or_nothing),
 		TEST(a_row_may_come_twice),
 		TEST(deletes_and_revivals),
+		TEST(an_equal_value_settles_siblings),
 		TEST(rights_follow_what_is_written),
 	};
 

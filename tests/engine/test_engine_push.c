@@ -155,6 +155,24 @@ static void depends_on_a_rejected_row(void **state)
 	push_expect(&ann, SAT_VERDICT_APPLIED);
 }
 
+/* what an undone changeset had made is forgotten in memory too */
+static void an_undone_parent_is_unknown_again(void **state)
+{
+	struct sat_id account = new_id(world), visit = new_id(world);
+	struct sat_id task = new_id(world);
+
+	(void)state;
+	(void)add_insert(&ann, "account", &account);
+	set_text(&ann, "name", "A");
+	(void)add_insert(&ann, "visit", &visit);
+	set_id(&ann, "account_id", &account);
+	(void)add_insert(&ann, "task", &task); /* without its title */
+	push_rejected(&ann, SAT_REASON_REQUIRED, "title");
+	(void)add_insert(&bob, "visit", &visit);
+	set_id(&bob, "account_id", &account);
+	push_rejected(&bob, SAT_REASON_PARENT, "account_id");
+}
+
 static void parents_may_come_later_in_a_changeset(void **state)
 {
 	struct sat_id account = new_id(world), visit = new_id(world);
@@ -352,6 +370,7 @@ int main(void)
 		TEST(another_chain_is_a_copy),
 		TEST(a_rejected_changeset_does_not_block_the_next),
 		TEST(depends_on_a_rejected_row),
+		TEST(an_undone_parent_is_unknown_again),
 		TEST(parents_may_come_later_in_a_changeset),
 		TEST(contexts_cannot_be_forged),
 		TEST(values_are_checked),

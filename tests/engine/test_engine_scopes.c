@@ -220,6 +220,28 @@ static void a_delete_wins_over_a_move_it_had_not_seen(void **state)
 	assert_int_equal(ledger_of(world, &visit, NULL).count, 0);
 }
 
+/* a tombstone stays where the row died, whatever its parent does since */
+static void tombstones_do_not_follow(void **state)
+{
+	struct sat_id x = account_x(world), contact;
+	struct held c, h;
+
+	(void)state;
+	contact = child(&ann, "contact", "account_id", &x);
+	c = hold(world, "contact", &contact);
+	(void)add_delete(&ann, &c);
+	push_expect(&ann, SAT_VERDICT_APPLIED);
+	h = hold(world, "account", &x);
+	(void)add_update(&max, &h);
+	set_id(&max, "territory_id", &world->t2);
+	push_expect(&max, SAT_VERDICT_APPLIED);
+	(void)add_delete(&max, &c); /* he had deleted it as well */
+	push_expect(&max, SAT_VERDICT_APPLIED);
+	assert_true(in_scope(world, "contact", &contact,
+			     scope_of(world, &world->t1)));
+	assert_int_equal(stored(world, "contact", &contact).place_count, 1);
+}
+
 /* who was told to drop a row is not told again by every later write */
 static void an_eviction_is_told_once(void **state)
 {
@@ -320,6 +342,7 @@ int main(void)
 		TEST(sharing_rescopes_what_comes_via_the_account),
 		TEST(an_account_takes_its_children_along),
 		TEST(a_delete_wins_over_a_move_it_had_not_seen),
+		TEST(tombstones_do_not_follow),
 		TEST(an_eviction_is_told_once),
 		TEST(the_ledger_moves_with_its_row),
 		TEST(there_and_back),
