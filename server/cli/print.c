@@ -2,22 +2,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "proto/print.h"
 #include "server/cli/cli.h"
-
-/* Columns that a character takes on a terminal: two for the wide East Asian
- * ones, none for the bytes that continue a UTF-8 sequence. */
-static int width_of(const char *s)
-{
-	int width = 0;
-
-	for (const unsigned char *p = (const unsigned char *)s; *p != '\0';
-	     p++) {
-		if ((*p & 0xc0) == 0x80)
-			continue;
-		width += *p >= 0xe1 && *p <= 0xef ? 2 : 1;
-	}
-	return width;
-}
 
 /* A cell as text; free it. */
 static char *cell_text(const json_t *v)
@@ -38,57 +24,56 @@ static char *cell_text(const json_t *v)
 	}
 }
 
-static void put_cell(FILE *out, const char *text, int width, bool right)
+static bool is_number_column(const json_t *rows, size_t column)
 {
-	int pad = width - width_of(text);
+	const json_t *row;
+	size_t i;
 
-	if (right)
-		(void)fprintf(out, "%*s%s", pad, "", text);
-	else
-		(void)fprintf(out, "%s%*s", text, pad, "");
+	json_array_foreach(rows, i, row) if (json_is_number(json_array_get(
+						     row, column))) return true;
+	return false;
+}
+
+static int print_rows(struct sat_print *p, const json_t *rows, size_t count)
+{
+	const json_t *row;
+	int rc = SAT_OK;
+	size_t i;
+
+	json_array_foreach(rows, i, row) for (size_t c = 0;
+					      rc == SAT_OK && c < count; c++)
+	{
+		char *text = cell_text(json_array_get(row, c));
+
+		rc = sat_print_cell(p, sat_slice_str(text == NULL ? "" : text));
+		free(text);
+	}
+	return rc;
 }
 
 static void print_table(FILE *out, const json_t *columns, const json_t *rows)
 {
 	size_t count = json_array_size(columns);
-	int *width = calloc(count + 1, sizeof *width);
+	const char **titles = calloc(count + 1, sizeof *titles);
 	bool *right = calloc(count + 1, sizeof *right);
-	const json_t *row;
-	size_t i;
+	struct sat_print p;
+	int rc = SAT_E_NOMEM;
 
-	if (width == NULL || right == NULL)
-		goto out;
-	for (size_t c = 0; c < count; c++)
-		width[c] =
-			width_of(json_string_value(json_array_get(columns, c)));
-	json_array_foreach(rows, i, row) for (size_t c = 0; c < count; c++)
-	{
-		const json_t *v = json_array_get(row, c);
-		char *text = cell_text(v);
-		int w = text == NULL ? 0 : width_of(text);
-
-		width[c] = w > width[c] ? w : width[c];
-		right[c] = right[c] || json_is_number(v);
-		free(text);
+	for (size_t c = 0; titles != NULL && right != NULL && c < count; c++) {
+		titles[c] = json_string_value(json_array_get(columns, c));
+		titles[c] = titles[c] == NULL ? "" : titles[c];
+		right[c] = is_number_column(rows, c);
 	}
-	for (size_t c = 0; c < count; c++) {
-		put_cell(out, json_string_value(json_array_get(columns, c)),
-			 width[c], right[c]);
-		(void)fputs(c + 1 < count ? "  " : "\n", out);
+	if (titles != NULL && right != NULL)
+		rc = sat_print_begin(&p, out, titles, right, count, 0);
+	if (rc == SAT_OK) {
+		rc = print_rows(&p, rows, count);
+		sat_print_end(&p);
 	}
-	json_array_foreach(rows, i, row) for (size_t c = 0; c < count; c++)
-	{
-		char *text = cell_text(json_array_get(row, c));
-
-		if (text != NULL)
-			put_cell(out, text,
-				 c + 1 < count || right[c] ? width[c] : 0,
-				 right[c]);
-		(void)fputs(c + 1 < count ? "  " : "\n", out);
-		free(text);
-	}
-out:
-	free(width);
+	if (rc != SAT_OK)
+		(void)fprintf(stderr, "satchel-server: the table could not be "
+				      "printed: out of memory\n");
+	free(titles);
 	free(right);
 }
 
@@ -135,7 +120,8 @@ void sat_print_result(FILE *out, const json_t *result, bool as_json)
 		if (v == columns || v == rows)
 			continue;
 		text = cell_text(v);
-		(void)fprintf(out, "%s: %s\n", name, text != NULL ? text : "");
+		(void)fprintf(out, "%s: ", name);
+		sat_print_line(out, text != NULL ? text : "");
 		free(text);
 	}
 	if (columns != NULL)
