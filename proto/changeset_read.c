@@ -287,6 +287,12 @@ static int take_change(struct sat_changeset_reader *r, struct sat_arena *a,
 				   &ch->remove_count);
 	if (rc == SAT_OK && l->has_value)
 		rc = check_value(r, l, &ch->value);
+	/* what no page may carry must not come in; removing it may */
+	for (uint32_t i = 0; rc == SAT_OK && i < ch->add_count; i++) {
+		struct sat_value element = sat_value_text(ch->adds[i]);
+
+		rc = check_value(r, l, &element);
+	}
 	return rc;
 }
 
