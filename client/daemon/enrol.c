@@ -235,7 +235,8 @@ static void on_closed(struct sat_link *link, void *arg, int rc,
 	(void)link;
 	if (e->enrolled || e->rc != SAT_OK)
 		return;
-	e->rc = rc == SAT_OK ? SAT_E_CLOSED : rc;
+	/* what fails on the way is "no server", not this device */
+	e->rc = rc == SAT_OK || rc == SAT_E_IO ? SAT_E_CLOSED : rc;
 	(void)sat_err_set(&e->err, e->rc, 0, "enroll", "%s:%u: %s",
 			  e->invite.host, (unsigned)e->invite.port,
 			  detail == NULL || *detail == '\0'
