@@ -604,6 +604,8 @@ class Peer:
         for i, d in enumerate(deltas):
             t = self.cat.tables[d["table"]]
             held = self.rows.get((t.no, d["id"]))
+            if held and held.seq >= m[4] + i:
+                continue  # the row overtook its verdict
             state = held.state if held else new_state()
             state = merge(t, state, d, (self.replica, seq), m.get(5, 0))
             self.put_row(t.no, d["id"], m[4] + i, write_meta(t, state),
