@@ -266,6 +266,53 @@ static int refuse(struct sat_replica *r, struct sat_touch *w,
 	return rc == SAT_OK ? put_back(r, w, overlay, err) : rc;
 }
 
+/* An id of the right shape that is none: triggers leave that to us. The row is
+ * listed with all it holds, and goes. */
+static int refuse_id(struct sweep *s, struct sat_err *err)
+{
+	struct sat_value id = sat_db_column(s->st, 1);
+	struct sat_replica *r = s->r;
+	struct sat_delta d = { .op = SAT_OP_INSERT };
+	const char *why;
+	sqlite3_stmt *st;
+	int rc;
+
+	d.table = sat_catalogue_table_no(
+		r->catalogue,
+		(uint32_t)(sqlite3_column_int64(s->st, 0) & UINT16_MAX));
+	if (d.table == NULL || id.kind != SAT_TEXT)
+		return SAT_OK;
+	d.id = sat_id_derived(id.s);
+	d.changes = sat_arena_array(&r->row, d.table->column_count,
+				    sizeof *d.changes);
+	if (d.changes == NULL)
+		return no_memory(err);
+	rc = sat_db_find(&r->db, r->sql[d.table->index].select, &id, 1, &st,
+			 err);
+	if (rc != SAT_OK || st == NULL)
+		return rc;
+	for (uint16_t i = 0; i < d.table->column_count; i++) {
+		struct sat_change *c = &d.changes[d.change_count];
+		const struct sat_column *column = &d.table->columns[i];
+
+		c->column = i;
+		if (column->policy == SAT_POLICY_SET ||
+		    sat_cell_read(&r->row, column, st, i, &c->value, &why) !=
+			    SAT_OK ||
+		    c->value.kind == SAT_NULL)
+			continue;
+		d.change_count++;
+	}
+	sat_db_reset(st);
+	rc = sat_rejected_add(r, 0, SAT_REASON_VALUE, d.table, NULL,
+			      (struct sat_dot){ 0, 0 }, &d, 1, err);
+	if (rc == SAT_OK)
+		rc = sat_guard(r, err);
+	return rc == SAT_OK ? sat_db_do(&r->db, r->sql[d.table->index].remove,
+					&id, 1, err)
+			    : rc;
+}
+
 /* ---- one row ------------------------------------------------------------- */
 
 static uint64_t shape_of(const struct sat_delta *d)
@@ -419,6 +466,9 @@ static int sweep_all(struct sweep *s, struct sat_err *err)
 		sat_arena_reset(&s->r->row);
 		rc = start_touch(s, &w, err);
 		if (rc == SAT_OK && !w.valid_id) {
+			rc = refuse_id(s, err);
+			if (rc != SAT_OK)
+				break;
 			rc = sat_db_step(&s->r->db, s->st, &s->row, err);
 			continue;
 		}

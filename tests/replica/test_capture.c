@@ -475,6 +475,28 @@ static void what_cannot_be_encoded_never_blocks(void **state)
 	expect(f, "SELECT count(*) FROM _satchel_base", "0");
 }
 
+/* Triggers look at the shape of ids only. */
+static void letters_that_no_id_has_are_found_at_harvest(void **state)
+{
+	struct fixture *f = *state;
+
+	app(f, "INSERT INTO account(id, name, phone) VALUES("
+	       "'zzzzzzzz-0000-7000-8000-000000000000', 'X', '5');"
+	       "UPDATE account SET phone = '6';"
+	       "INSERT INTO account(id, name, parent_id) VALUES($a1, 'Y',"
+	       "'-0000000-0000-7000-8000-000000000000');"
+	       "INSERT INTO account(id, name) VALUES($a2, 'Z')");
+	expect_harvest(f, "insert account a2 name=Z territory_id=e1"
+			  " class=potential owner_id=f1 kind=direct"
+			  " state=active\n");
+	expect(f, "SELECT id FROM account", "a2");
+	expect(f,
+	       "SELECT reason, instr(content, '\"phone\":{\"before\":null,"
+	       "\"after\":\"6\"}') > 0, instr(content, '-0000000-') > 0"
+	       " FROM satchel_rejected ORDER BY n",
+	       "value|0|1\nvalue|1|0");
+}
+
 static void times_are_those_of_the_statements(void **state)
 {
 	struct fixture *f = *state;
@@ -557,6 +579,7 @@ int main(void)
 			teardown),
 		T(a_large_note_is_fine_a_larger_is_refused),
 		T(what_cannot_be_encoded_never_blocks),
+		T(letters_that_no_id_has_are_found_at_harvest),
 		T(times_are_those_of_the_statements),
 		T(the_chain_holds),
 	};
