@@ -408,6 +408,7 @@ static void start_read(struct sat_conn *c, const struct sat_ssession_effect *fx)
 	x->ask.rights = &x->rights;
 	x->ask.at = fx->at;
 	x->ask.live = fx->live;
+	x->ask.told = fx->told;
 	x->ask.bytes_max =
 		(size_t)sat_config_int(c->server->config, SAT_CFG_PAGE_BYTES);
 	sat_buf_init(&x->answer.frames, SAT_RUN_OUT_MAX);

@@ -106,7 +106,7 @@ enum sat_ssession_effect_kind {
 	SAT_SFX_DROP,    /* give the room asked for last back: `bytes`; no
 			    RESERVED any more                              */
 	SAT_SFX_DO_CONFIRM, /* msg->credit; no answer                        */
-	SAT_SFX_DO_READ,    /* at, live; then PAGE                           */
+	SAT_SFX_DO_READ,    /* at, live, told; then PAGE                     */
 	SAT_SFX_TIMER,      /* TICK at at_ms; replaces the one before        */
 	SAT_SFX_CLOSE,      /* the last effect: rc; abrupt: drop the queue   */
 };
@@ -121,6 +121,7 @@ struct sat_ssession_effect {
 				     stays reserved until it is freed     */
 	struct sat_feed_at at;
 	bool live;
+	uint64_t told; /* DO_READ: verdicts up to this seq are out         */
 	uint64_t at_ms;
 	int rc;
 	bool abrupt;

@@ -197,6 +197,7 @@ static bool next_read(struct sat_ssession *s, struct sat_ssession_effect *ret)
 	ret->kind = SAT_SFX_DO_READ;
 	ret->at = s->at;
 	ret->live = s->live;
+	ret->told = s->verdict_next - 1;
 	return true;
 }
 
