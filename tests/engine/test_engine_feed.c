@@ -233,6 +233,11 @@ static void echoes_are_not_sent_back(void **state)
 	model_pull(of_ann);
 	assert_int_equal(of_ann->row_count, 0);
 	assert_int_equal(of_ann->ref_count, 1);
+	/* one that begins at 0 again, for a new grant, is told all places */
+	model_reset(of_ann);
+	of_ann->live = true;
+	model_pull(of_ann);
+	assert_int_equal(model_live(of_ann, t), 2);
 	/* a device that fills anew gets everything, its own included */
 	model_reset(of_ann);
 	model_pull(of_ann);
