@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -113,14 +114,25 @@ static int receive_json(int fd, int timeout_ms, json_t **ret,
 	return rc;
 }
 
-/* A path of any length fits sockaddr_un when it goes through the folder. */
-static int connect_through(int folder, const char *name, int fd)
+/* A path of any length fits sockaddr_un when it goes through the folder. The
+ * queue of a program that hangs may be full: connect waits no longer than
+ * timeout_ms for room in it. */
+static int connect_through(int folder, const char *name, int fd, int timeout_ms)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	struct timeval wait = { .tv_sec = timeout_ms / 1000,
+				.tv_usec = timeout_ms % 1000 * 1000L };
 
+	if (timeout_ms > 0)
+		(void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait,
+				 sizeof wait);
 	(void)snprintf(addr.sun_path, sizeof addr.sun_path,
 		       "/proc/self/fd/%d/%s", folder, name);
-	return connect(fd, (struct sockaddr *)&addr, sizeof addr);
+	if (connect(fd, (struct sockaddr *)&addr, sizeof addr) != 0)
+		return -1;
+	wait = (struct timeval){ .tv_sec = 0 };
+	(void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof wait);
+	return 0;
 }
 
 int sat_ask_connect(const char *dir, const char *name, int timeout_ms,
@@ -134,9 +146,13 @@ int sat_ask_connect(const char *dir, const char *name, int timeout_ms,
 	if (folder < 0 || fd < 0)
 		rc = sat_err_set(err, SAT_E_IO, errno, "ask", "%s: %s", dir,
 				 strerror(errno));
-	else if (connect_through(folder, name, fd) != 0)
-		rc = sat_err_set(err, SAT_E_NOTFOUND, errno, "ask",
-				 "nobody listens on %s/%s", dir, name);
+	else if (connect_through(folder, name, fd, timeout_ms) != 0)
+		rc = errno == EAGAIN
+			     ? sat_err_set(err, SAT_E_TIMEOUT, errno, "ask",
+					   "%s/%s does not answer", dir, name)
+			     : sat_err_set(err, SAT_E_NOTFOUND, errno, "ask",
+					   "nobody listens on %s/%s", dir,
+					   name);
 	else
 		rc = receive_json(fd, timeout_ms, &greeting, err);
 	if (folder >= 0)

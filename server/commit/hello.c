@@ -111,19 +111,30 @@ static int check_copy(const struct sat_engine *e, const struct sat_device *d,
 			   "this device is a copy of another one");
 }
 
+/* Verdicts that the device has stored need not be told again. */
+static int verdicts_stored(struct sat_engine *e, struct sat_device *d,
+			   uint64_t upto, struct sat_err *err)
+{
+	if (upto <= d->verdict_seq || upto > d->last_seq)
+		return SAT_OK;
+	d->verdict_seq = upto;
+	return sat_store_verdicts_drop(e->store, d->replica, upto, err);
+}
+
 /* A ratchet shown is a ratchet kept; the next one waits for its proof. */
 static int turn_ratchet(struct sat_engine *e, struct sat_device *d,
 			const struct sat_msg_hello *h, const uint8_t random[16],
 			struct sat_err *err)
 {
+	int rc;
+
 	if (!all_zero(d->ratchet_new, 16) &&
 	    memcmp(h->ratchet, d->ratchet_new, 16) == 0)
 		memcpy(d->ratchet, d->ratchet_new, 16);
 	memcpy(d->ratchet_new, random, 16);
-	if (h->verdict_seq > d->verdict_seq && h->verdict_seq <= d->last_seq)
-		d->verdict_seq = h->verdict_seq;
+	rc = verdicts_stored(e, d, h->verdict_seq, err);
 	d->seen_ms = e->now_ms;
-	return sat_store_device_put(e->store, d, err);
+	return rc == SAT_OK ? sat_store_device_put(e->store, d, err) : rc;
 }
 
 static int copy_rights(const struct sat_rights *from, struct sat_arena *a,
@@ -199,8 +210,9 @@ int sat_engine_confirm(struct sat_engine *e, uint32_t replica,
 	rc = sat_store_device_get(e->store, replica, &d, err);
 	if (rc != SAT_OK)
 		return rc;
-	if (c->verdict_seq > d.verdict_seq && c->verdict_seq <= d.last_seq)
-		d.verdict_seq = c->verdict_seq;
+	rc = verdicts_stored(e, &d, c->verdict_seq, err);
+	if (rc != SAT_OK)
+		return rc;
 	if (c->cursor > d.cursor && c->cursor <= e->head)
 		d.cursor = c->cursor;
 	if (c->has_ratchet && !all_zero(d.ratchet_new, 16) &&

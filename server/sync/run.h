@@ -83,7 +83,7 @@ struct sat_workers {
 	struct sat_engine *engine;
 	struct sat_store *reader_stores[SAT_RUN_READERS_MAX];
 	/* COMMITTER THREAD writes, loop reads: under done_lock. */
-	uint64_t groups, group_jobs, group_failures, reopens, head;
+	uint64_t groups, group_jobs, group_failures, reopens, head, wal_pages;
 };
 
 /* Does that result of one job mean that its whole group is lost? */

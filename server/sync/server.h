@@ -48,6 +48,7 @@ struct sat_server_metrics {
 	uint64_t commit_queue, commit_queue_bytes, read_queue; /* now        */
 	uint64_t bytes_in, bytes_out; /* of connections that ended          */
 	uint64_t head;                /* commit_seq                         */
+	uint64_t wal_pages; /* written, not yet folded into the file        */
 };
 
 /* Open engine and readers, start the threads, listen. On failure nothing is

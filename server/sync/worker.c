@@ -7,7 +7,10 @@
 /* Threads and queues. A result crosses back through one list and one async
  * handle, which is only a hint to look at the list: sends coalesce. */
 
-enum { GROUP_TRIES = 5 };
+enum {
+	GROUP_TRIES = 5,
+	QUIET_MS = 5000, /* without a group: the whole WAL is folded in */
+};
 
 bool sat_job_spoils(int rc)
 {
@@ -50,15 +53,23 @@ static void queue_put(struct sat_queue *q, struct sat_job *j)
 }
 
 /* Wait for jobs and take up to a batch of them; one that must be alone comes
- * alone. NULL: closed and empty. */
-static struct sat_job *queue_take(struct sat_queue *q)
+ * alone. NULL: closed and empty, or, with quiet_ms not 0, nothing came for so
+ * long; *ret_open tells which. */
+static struct sat_job *queue_take(struct sat_queue *q, uint64_t quiet_ms,
+				  bool *ret_open)
 {
 	struct sat_job *first, **end;
 	uint32_t taken = 0;
+	int rc = 0;
 
 	uv_mutex_lock(&q->lock);
-	while (q->first == NULL && !q->closed)
-		uv_cond_wait(&q->wake, &q->lock);
+	while (q->first == NULL && !q->closed && rc == 0)
+		if (quiet_ms == 0)
+			uv_cond_wait(&q->wake, &q->lock);
+		else
+			rc = uv_cond_timedwait(&q->wake, &q->lock,
+					       quiet_ms * 1000000);
+	*ret_open = q->first != NULL || !q->closed;
 	first = q->first;
 	for (end = &q->first; *end != NULL && taken < q->batch; taken++) {
 		if ((*end)->alone && taken > 0)
@@ -360,17 +371,43 @@ static void quiet_signals(void)
 	(void)pthread_sigmask(SIG_BLOCK, &all, NULL);
 }
 
+/* Between groups: the WAL goes into the file when it is long, and whole when
+ * nobody has written for a while. Returns how many pages it still holds. */
+static int tend(struct sat_workers *w, const struct sat_bench *b, bool idle)
+{
+	struct sat_err err;
+	int pages = 0;
+
+	if (b->engine == NULL)
+		return 0;
+	if (sat_store_upkeep(b->store, idle, &pages, &err) != SAT_OK) {
+		sat_log(SAT_LOG_WARN, "commit", "upkeep", SAT_KV_ERR(&err));
+		return 0;
+	}
+	uv_mutex_lock(&w->done_lock);
+	w->wal_pages = (uint64_t)pages;
+	uv_mutex_unlock(&w->done_lock);
+	return pages;
+}
+
 static void committer(void *arg)
 {
 	struct sat_workers *w = arg;
 	struct sat_bench b = { .engine = w->engine, .store = w->store };
 	struct sat_job *list;
+	bool open = true;
+	int pages = 0;
 
 	quiet_signals();
 	b.zip = sat_zip_new();
 	sat_arena_init(&b.arena, SAT_RUN_ARENA_MAX);
-	while ((list = queue_take(&w->commits)) != NULL)
-		do_group(w, &b, list);
+	while (open) {
+		list = queue_take(&w->commits, pages > 0 ? QUIET_MS : 0, &open);
+		if (list != NULL)
+			do_group(w, &b, list);
+		if (open)
+			pages = tend(w, &b, list == NULL);
+	}
 	sat_arena_fini(&b.arena);
 	sat_zip_free(b.zip);
 	close_engine(&b);
@@ -389,12 +426,13 @@ static void reader(void *arg)
 	struct sat_workers *w = start->w;
 	struct sat_bench b = { .store = start->store };
 	struct sat_job *j;
+	bool open;
 
 	free(start);
 	quiet_signals();
 	b.zip = sat_zip_new();
 	sat_arena_init(&b.arena, SAT_RUN_ARENA_MAX);
-	while ((j = queue_take(&w->reads)) != NULL) {
+	while ((j = queue_take(&w->reads, 0, &open)) != NULL) {
 		sat_arena_reset(&b.arena);
 		b.now_ms = sat_server_wall();
 		j->rc = sat_store_catalogue_refresh(b.store, &j->err);
@@ -532,5 +570,6 @@ void sat_workers_load(struct sat_workers *w, struct sat_server_metrics *ret)
 	ret->group_failures = w->group_failures;
 	ret->engine_reopens = w->reopens;
 	ret->head = w->head;
+	ret->wal_pages = w->wal_pages;
 	uv_mutex_unlock(&w->done_lock);
 }
