@@ -8,6 +8,8 @@ if(TARGET sat_replica)
 	sat_test(test_replica_overlay SOURCES replica/test_overlay.c
 		NEEDS sat_replica_support)
 
+	sat_test(test_replica_leave SOURCES replica/test_leave.c
+		NEEDS sat_replica_support)
 	sat_test(test_replica_cost SOURCES replica/test_cost.c
 		NEEDS sat_replica_support TIMEOUT 300)
 endif()

@@ -22,12 +22,12 @@ static double seconds(void)
 
 /* A rep's visits: what a form fills in. */
 #define VISITS                                                              \
-	"WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i + 1 FROM n"    \
-	" WHERE i < %d) INSERT INTO visit(account_id, outcome, notes,"       \
-	" next_action, lat, lon) SELECT '00000000-0000-7000-8000-0000'||"    \
-	"printf('%%08x', i %% 500), CASE i %% 3 WHEN 0 THEN 'order' WHEN 1"  \
-	" THEN 'done' ELSE 'follow_up' END, 'Visit ' || i || ': spoke with"  \
-	" the owner about shelf space', 'call back', 31.2 + i * 0.00001,"    \
+	"WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i + 1 FROM n"   \
+	" WHERE i < %d) INSERT INTO visit(account_id, outcome, notes,"      \
+	" next_action, lat, lon) SELECT '00000000-0000-7000-8000-0000'||"   \
+	"printf('%%08x', i %% 500), CASE i %% 3 WHEN 0 THEN 'order' WHEN 1" \
+	" THEN 'done' ELSE 'follow_up' END, 'Visit ' || i || ': spoke with" \
+	" the owner about shelf space', 'call back', 31.2 + i * 0.00001,"   \
 	" 121.4 + i * 0.00001 FROM n"
 
 static double run(const char *path, const char *sql)
@@ -58,9 +58,10 @@ static void capture_beside_a_plain_insert(void **state)
 
 	(void)snprintf(plain, sizeof plain, "%s/plain.db", f->folder);
 	(void)snprintf(ddl, sizeof ddl, "%s",
-		       query(f, "SELECT group_concat(sql, ';') FROM"
-				" sqlite_master WHERE tbl_name = 'visit' AND"
-				" type IN ('table', 'index') AND sql NOT NULL"));
+		       query(f,
+			     "SELECT group_concat(sql, ';') FROM"
+			     " sqlite_master WHERE tbl_name = 'visit' AND"
+			     " type IN ('table', 'index') AND sql NOT NULL"));
 	(void)run(plain, ddl);
 	(void)snprintf(sql, sizeof sql, VISITS, CAPTURED);
 	for (int round = 0; round < 3; round++) { /* best of three each */
