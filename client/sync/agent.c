@@ -103,6 +103,14 @@ static bool is_refusal(int rc, uint32_t wire)
 	       wire == SAT_WIRE_FORKED || rc == SAT_E_DENIED;
 }
 
+/* Not the network's doing: one side found the other broken, or this device
+ * could not store what came. */
+static bool is_broken(int rc)
+{
+	return rc != SAT_OK && rc != SAT_E_CLOSED && rc != SAT_E_TIMEOUT &&
+	       rc != SAT_E_BUSY;
+}
+
 void sat_agent_ended(struct sat_agent *a, int rc, uint32_t wire, bool transient,
 		     uint32_t retry_ms, const char *why)
 {
@@ -112,6 +120,8 @@ void sat_agent_ended(struct sat_agent *a, int rc, uint32_t wire, bool transient,
 	if (a->stopping)
 		return;
 	pause = next_pause(a, refused, retry_ms);
+	if (is_broken(rc))
+		a->broken_ms = a->backoff_ms;
 	a->status.state = refused ? SAT_AGENT_REFUSED : SAT_AGENT_WAITING;
 	a->status.last_rc = rc;
 	a->status.last_wire = wire;
@@ -192,6 +202,13 @@ void sat_agent_check_wishes(struct sat_agent *a)
 				     next > now ? next - now : 1, 0);
 	else if (!uv_is_closing((uv_handle_t *)&a->wishes_timer))
 		(void)uv_timer_stop(&a->wishes_timer);
+}
+
+void sat_agent_wait_for(struct sat_agent *a, uint64_t last_seq)
+{
+	for (struct sat_agent_wish *w = a->wishes; w != NULL; w = w->next)
+		if (w->target < last_seq)
+			w->target = last_seq;
 }
 
 void sat_agent_sync(struct sat_agent *a, struct sat_agent_wish *w,

@@ -81,7 +81,8 @@ static int store_welcome(struct sat_agent *a, const struct sat_msg *msg,
 		rc = sat_replica_stage_reset(a->replica, err);
 	if (rc != SAT_OK)
 		return rc;
-	a->backoff_ms = 0;
+	/* a WELCOME that leads nowhere must not bring us back in a second */
+	a->backoff_ms = a->broken_ms;
 	a->status.state = SAT_AGENT_CONNECTED;
 	a->status.last_rc = SAT_OK;
 	a->status.last_wire = 0;
@@ -93,15 +94,17 @@ static int store_welcome(struct sat_agent *a, const struct sat_msg *msg,
 }
 
 static int checkpoint(struct sat_agent *a, const struct sat_msg *msg,
-		      uint64_t *ret_harvested, struct sat_err *err)
+		      struct sat_err *err)
 {
 	bool ok = true;
+	uint64_t harvested;
 	int rc = sat_replica_checkpoint(a->replica, &msg->checkpoint,
-					sat_agent_wall_ms(a), ret_harvested,
-					&ok, err);
+					sat_agent_wall_ms(a), &harvested, &ok,
+					err);
 
 	if (rc != SAT_OK)
 		return rc;
+	a->backoff_ms = a->broken_ms = 0;
 	a->status.digest_ok = ok;
 	if (!ok)
 		sat_log(SAT_LOG_ERROR, "sync",
@@ -115,7 +118,7 @@ static void store(struct sat_agent *a, const struct sat_csession_effect *fx)
 {
 	struct sat_csession_event ev;
 	const struct sat_msg *m = fx->msg;
-	uint64_t harvested = 0;
+	uint64_t last;
 	struct sat_err err;
 	int rc;
 
@@ -141,7 +144,7 @@ static void store(struct sat_agent *a, const struct sat_csession_effect *fx)
 		rc = sat_replica_stage_evict(a->replica, &m->evict, &err);
 		break;
 	default:
-		rc = checkpoint(a, m, &harvested, &err);
+		rc = checkpoint(a, m, &err);
 		break;
 	}
 	a->status.local_failure = rc != SAT_OK && rc != SAT_E_BUSY;
@@ -151,10 +154,15 @@ static void store(struct sat_agent *a, const struct sat_csession_effect *fx)
 	ev = event_of(a, SAT_CEV_STORED);
 	ev.rc = rc;
 	sat_csession_step(&a->session, &ev);
-	if (harvested > a->harvested)
-		sat_agent_told_of(a, harvested);
-	else if (rc == SAT_OK && fx->kind == SAT_CFX_STORE_VERDICT)
-		sat_agent_look_soon(a); /* a split may have re-made one */
+	/* Storing gathers local writes first, and a verdict that splits a
+	 * backlog makes a changeset of the good rows: whoever waits for the
+	 * backlog waits for these too. */
+	last = sat_replica_outbox_last(a->replica);
+	if (last <= a->harvested)
+		return;
+	if (fx->kind == SAT_CFX_STORE_VERDICT)
+		sat_agent_wait_for(a, last);
+	sat_agent_told_of(a, last);
 }
 
 static void close_link(struct sat_agent *a,

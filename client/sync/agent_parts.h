@@ -36,6 +36,7 @@ struct sat_agent {
 
 	struct sat_agent_status status;
 	uint64_t backoff_ms;
+	uint64_t broken_ms;   /* back-off that only a checkpoint resets    */
 	uint64_t tried_ms;    /* when the last attempt began               */
 	uint64_t harvested;   /* highest seq we know of                    */
 	int64_t clock_gap_ms; /* wall - steady clock, to notice steps      */
@@ -67,5 +68,7 @@ void sat_agent_look_soon(struct sat_agent *a);
 
 void sat_agent_changed(struct sat_agent *a);
 void sat_agent_check_wishes(struct sat_agent *a);
+/* Every wish includes the changesets up to last_seq. */
+void sat_agent_wait_for(struct sat_agent *a, uint64_t last_seq);
 
 #endif
