@@ -10,6 +10,8 @@ if(TARGET sat_replica)
 
 	sat_test(test_replica_leave SOURCES replica/test_leave.c
 		NEEDS sat_replica_support)
+	sat_test(test_replica_file SOURCES replica/test_file.c
+		NEEDS sat_replica_support)
 	sat_test(test_replica_cost SOURCES replica/test_cost.c
 		NEEDS sat_replica_support TIMEOUT 300)
 endif()

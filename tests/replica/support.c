@@ -81,6 +81,9 @@ void reopen(struct fixture *f)
 	f->r = NULL;
 	OK(sat_replica_open(f->path, &f->r, &f->err));
 	f->c = sat_replica_catalogue(f->r);
+	for (uint32_t i = 0; i < f->row_count; i++)
+		f->rows[i].table =
+			sat_catalogue_table_no(f->c, f->rows[i].table_no);
 }
 
 /* ---- ids ----------------------------------------------------------------- */
@@ -339,7 +342,7 @@ static struct toy_row *toy_at(struct fixture *f, const struct sat_table *t,
 	}
 	assert_true(make_it && f->row_count < TOY_ROWS);
 	row = &f->rows[f->row_count++];
-	*row = (struct toy_row){ .table = t, .id = *id };
+	*row = (struct toy_row){ .table = t, .table_no = t->no, .id = *id };
 	row->scopes[0] = REP_SCOPE;
 	row->scope_count = 1;
 	assert_int_equal(sat_row_init(&f->a, t, &row->row), SAT_OK);
@@ -581,6 +584,7 @@ static void send_page(struct fixture *f, uint32_t scope, struct toy_row *row,
 	struct sat_msg_rows m = { .scope = scope,
 				  .table_no = t->no,
 				  .refs = refs };
+	struct sat_slice all_bytes;
 	struct sat_buf out;
 
 	toy_state(f, row, all, &meta, readable);
@@ -592,8 +596,15 @@ static void send_page(struct fixture *f, uint32_t scope, struct toy_row *row,
 	}
 	sat_buf_init(&out, 1 << 22);
 	assert_int_equal(sat_page_encode(&p, refs, &out), SAT_OK);
-	m.page = sat_buf_peek(&out);
-	OK(sat_replica_stage_rows(f->r, &m, &f->err));
+	all_bytes = sat_buf_peek(&out);
+	for (size_t at = 0; at < all_bytes.len; at += m.page.len) {
+		m.page.ptr = all_bytes.ptr + at;
+		m.page.len = all_bytes.len - at;
+		if (f->parts != 0 && m.page.len > f->parts)
+			m.page.len = f->parts;
+		m.more = at + m.page.len < all_bytes.len;
+		OK(sat_replica_stage_rows(f->r, &m, &f->err));
+	}
 	sat_buf_fini(&out);
 }
 

@@ -17,6 +17,7 @@ enum { TOY_ROWS = 512, TOY_SCOPES = 4, REP_SCOPE = 5, OTHER_SCOPE = 6 };
 
 struct toy_row {
 	const struct sat_table *table;
+	uint16_t table_no; /* lives longer than the catalogue */
 	struct sat_id id;
 	struct sat_row row;
 	uint64_t seq;
@@ -35,6 +36,7 @@ struct fixture {
 	uint64_t own;      /* the server's last own changeset */
 	int64_t now_ms;    /* the server's clock */
 	int64_t offset_ms; /* server - device */
+	size_t parts;      /* pages are sent in parts of so many bytes */
 	struct sat_err err;
 };
 
