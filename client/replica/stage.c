@@ -51,11 +51,17 @@ static int apply_rows(struct sat_replica *r, uint32_t scope,
 {
 	const struct sat_table *t = p->table;
 	struct sat_value *values;
+	struct sat_vv vv, dv;
 	struct sat_state s;
 	int rc = SAT_OK;
 
 	for (uint32_t i = 0; rc == SAT_OK && i < p->row_count; i++) {
 		sat_arena_reset(&r->row);
+		/* unreadable vectors would look like those of a deleted row */
+		if (sat_meta_vectors(&r->row, p->metas[i], &vv, &dv) != SAT_OK)
+			return sat_err_set(err, SAT_E_PROTO, 0, "page",
+					   "metadata of a %s row is damaged",
+					   t->name);
 		values = sat_arena_array(&r->row, t->column_count,
 					 sizeof *values);
 		if (values == NULL)
