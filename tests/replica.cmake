@@ -12,6 +12,8 @@ if(TARGET sat_replica)
 		NEEDS sat_replica_support)
 	sat_test(test_replica_file SOURCES replica/test_file.c
 		NEEDS sat_replica_support)
+	sat_test(test_replica_kill SOURCES replica/test_kill.c
+		replica/kill_vfs.c NEEDS sat_replica_support TIMEOUT 300)
 	sat_test(test_replica_cost SOURCES replica/test_cost.c
 		NEEDS sat_replica_support TIMEOUT 300)
 endif()
