@@ -10,9 +10,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { JOURNAL_LINE_MAX = 64 * 1024, READ_BYTES = 16 * 1024 };
+enum {
+	JOURNAL_LINE_MAX = 64 * 1024,
+	READ_BYTES = 16 * 1024,
+	NAMELESS_TRIES = 100
+};
 
 static int fail(struct sat_err *err, const char *op, const char *path)
 {
@@ -302,8 +307,10 @@ void sat_lock_drop(struct sat_lock *lock)
 
 int sat_lock_holder(const char *path, pid_t *ret_holder, struct sat_err *err)
 {
-	struct flock whole = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	static const struct timespec a_moment = { 0, 2000000 };
+	struct flock whole;
 	int fd = open_retry(path, O_RDWR, 0);
+	pid_t pid;
 	int rc = SAT_OK;
 
 	if (fd < 0 && errno == ENOENT) {
@@ -312,10 +319,27 @@ int sat_lock_holder(const char *path, pid_t *ret_holder, struct sat_err *err)
 	}
 	if (fd < 0)
 		return fail(err, "lock", path);
-	if (fcntl(fd, F_OFD_GETLK, &whole) != 0)
-		rc = fail(err, "lock", path);
-	else
-		*ret_holder = whole.l_type == F_UNLCK ? 0 : read_pid(fd);
+	/* Between taking the lock and writing its pid, and between taking the
+	 * pid away and letting go, a holder has no name for a moment. */
+	for (int i = 0; rc == SAT_OK && i < NAMELESS_TRIES; i++) {
+		whole = (struct flock){ .l_type = F_WRLCK,
+					.l_whence = SEEK_SET };
+		pid = 0;
+		if (fcntl(fd, F_OFD_GETLK, &whole) != 0)
+			rc = fail(err, "lock", path);
+		else if (whole.l_type != F_UNLCK)
+			pid = read_pid(fd);
+		if (rc == SAT_OK && (whole.l_type == F_UNLCK || pid != 0)) {
+			*ret_holder = pid;
+			break;
+		}
+		if (rc == SAT_OK && i + 1 == NAMELESS_TRIES)
+			rc = sat_err_set(err, SAT_E_BUSY, 0, "lock",
+					 "%.160s: held by a process that does "
+					 "not say which",
+					 path);
+		(void)nanosleep(&a_moment, NULL);
+	}
 	(void)close(fd);
 	return rc;
 }

@@ -52,7 +52,8 @@ int sat_lock_take(const char *path, struct sat_lock *ret,
 void sat_lock_drop(struct sat_lock *lock);
 
 /* Is the file locked by anybody (not by us), and by whom? Changes nothing.
- * SAT_OK, with *ret_holder 0 when nobody holds it. */
+ * SAT_OK, with *ret_holder 0 when nobody holds it. SAT_E_BUSY: somebody does,
+ * and has not said who for a fifth of a second. */
 int sat_lock_holder(const char *path, pid_t *ret_holder,
 		    struct sat_err *err) SAT_MUST_CHECK;
 

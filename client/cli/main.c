@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "client/cli/cli.h"
+#include "client/replica/refusal.h"
 #include "common/file.h"
 #include "common/text.h"
 
@@ -107,6 +108,7 @@ int sat_cli_misuse(const struct sat_cli *c, const char *fmt, ...)
 
 int sat_cli_error(const struct sat_cli *c)
 {
+	char refusal[SAT_REFUSAL_BYTES + 256];
 	const char *text = c->err.msg;
 
 	if (c->err.rc == SAT_E_BUSY) {
@@ -121,6 +123,11 @@ int sat_cli_error(const struct sat_cli *c)
 	if (c->err.rc == SAT_E_FULL)
 		text = SAT_TR(c, "the disk is full; nothing was written",
 			      "磁盘已满，没有写入任何内容");
+	/* programs read the English of the triggers, people their own */
+	if (c->catalogue != NULL && c->lang != SAT_LANG_EN &&
+	    sat_refusal_translate(c->catalogue, c->lang, c->status.role, text,
+				  refusal, sizeof refusal))
+		text = refusal;
 	return sat_cli_fail(c, "%s", text);
 }
 

@@ -178,7 +178,7 @@ static void print_counts(const struct sat_cli *c, uint64_t missing)
 			    "%llu saved here, %llu confirmed durable, %llu "
 			    "missing\n",
 			    "本机已保存 %llu，服务器已确认 %llu，缺失 %llu\n"),
-		     (unsigned long long)s->saved,
+		     (unsigned long long)(s->saved + s->pending_rows),
 		     (unsigned long long)s->confirmed,
 		     (unsigned long long)missing);
 	(void)printf(
@@ -238,7 +238,8 @@ static void json_status(const struct sat_cli *c, const struct connection *k,
 	sat_out_member(&o, "catalogue", SAT_OUT_INT,
 		       count_of(c->catalogue->version));
 	sat_out_member(&o, "cursor", SAT_OUT_INT, count_of(s->cursor));
-	sat_out_member(&o, "saved", SAT_OUT_INT, count_of(s->saved));
+	sat_out_member(&o, "saved", SAT_OUT_INT,
+		       count_of(s->saved + s->pending_rows));
 	sat_out_member(&o, "confirmed", SAT_OUT_INT, count_of(s->confirmed));
 	sat_out_member(&o, "missing", SAT_OUT_INT, count_of(missing));
 	sat_out_member(&o, "outbox", SAT_OUT_INT, count_of(s->outbox));

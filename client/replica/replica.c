@@ -300,7 +300,9 @@ int sat_replica_status(struct sat_replica *r, struct sat_replica_status *ret,
 	int64_t conflicts, counts[4] = { 0 };
 	static const char *const queries[4] = {
 		"SELECT count(*) FROM _satchel_rejected",
-		"SELECT count(DISTINCT t || id) FROM _satchel_pending",
+		"SELECT (SELECT count(DISTINCT t || id) FROM _satchel_pending)"
+		" + (SELECT count(*) FROM _satchel_intent)"
+		" + (SELECT count(*) FROM satchel_resolve)",
 		"SELECT count(*) FROM _satchel_outbox WHERE state IN (0, 3)",
 		"SELECT count(*) FROM _satchel_row",
 	};

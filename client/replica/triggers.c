@@ -17,8 +17,7 @@
  * the one thing that OR IGNORE and OR REPLACE of the outer statement cannot
  * override, so nothing here relies on a conflict clause or a UNIQUE rule. */
 #include "client/replica/internal.h"
-
-#include <stdio.h>
+#include "client/replica/refusal.h"
 
 #define GUARD_OFF "NOT EXISTS(SELECT 1 FROM _satchel_guard)"
 #define ANY4      "\?\?\?\?"
@@ -42,16 +41,27 @@ static void check_open(struct maker *m)
 	sat_sql_add(m->sql, m->as_case ? " WHEN (" : " OR (");
 }
 
-/* End it with the sentence that a person sees: "table.column: why". */
-static void check_close(struct maker *m, const struct sat_column *c,
-			const char *why)
+/* The sentence that a person sees: "table.column: why". */
+static void add_raise(struct maker *m, const struct sat_column *c,
+		      enum sat_refusal why)
 {
-	if (m->as_case)
-		sat_sql_add(m->sql, ") THEN RAISE(ABORT, '%s%s%s: %s')",
-			    m->table->name, c == NULL ? "" : ".",
-			    c == NULL ? "" : c->name, why);
-	else
+	char text[SAT_REFUSAL_BYTES];
+
+	sat_refusal_text(why, SAT_LANG_EN, c, m->role, NULL, text, sizeof text);
+	sat_sql_add(m->sql, "RAISE(ABORT, '%s%s%s: %s')", m->table->name,
+		    c == NULL ? "" : ".", c == NULL ? "" : c->name, text);
+}
+
+/* End it with its refusal. */
+static void check_close(struct maker *m, const struct sat_column *c,
+			enum sat_refusal why)
+{
+	if (!m->as_case) {
 		sat_sql_add(m->sql, ")");
+		return;
+	}
+	sat_sql_add(m->sql, ") THEN ");
+	add_raise(m, c, why);
 }
 
 static bool may_write(const struct maker *m, const struct sat_column *c)
@@ -154,64 +164,6 @@ static void add_type_fault(struct sat_sql *s, const struct sat_column *c)
 	}
 }
 
-static void limits_text(const struct sat_column *c, char *out, size_t n)
-{
-	if (c->has_min && c->has_max)
-		(void)snprintf(out, n, " from %lld to %lld", (long long)c->min,
-			       (long long)c->max);
-	else if (c->has_min)
-		(void)snprintf(out, n, " of at least %lld", (long long)c->min);
-	else if (c->has_max)
-		(void)snprintf(out, n, " of at most %lld", (long long)c->max);
-	else
-		out[0] = '\0';
-}
-
-static void type_sentence(const struct sat_column *c, char *out, size_t n)
-{
-	char limits[80];
-	size_t at;
-
-	limits_text(c, limits, sizeof limits);
-	switch (c->type) {
-	case SAT_TYPE_REF:
-		(void)snprintf(out, n, "must be an id in lower-case UUID form");
-		return;
-	case SAT_TYPE_BLOBREF:
-		(void)snprintf(out, n, "must be a SHA-256 hash in hex");
-		return;
-	case SAT_TYPE_BOOL:
-		(void)snprintf(out, n, "must be 0 or 1");
-		return;
-	case SAT_TYPE_REAL:
-		(void)snprintf(out, n, "must be a number%s", limits);
-		return;
-	case SAT_TYPE_DATE:
-		(void)snprintf(out, n, "must be a date YYYY-MM-DD");
-		return;
-	case SAT_TYPE_GEO:
-		(void)snprintf(out, n, "must be LAT,LON with 7 decimals each");
-		return;
-	case SAT_TYPE_SET:
-		(void)snprintf(out, n, "must be a JSON array of texts");
-		return;
-	case SAT_TYPE_TEXT:
-	case SAT_TYPE_JSON:
-		(void)snprintf(out, n, "must be text of at most %u bytes",
-			       c->max_bytes);
-		return;
-	case SAT_TYPE_ENUM:
-		at = (size_t)snprintf(out, n, "must be one of");
-		for (uint16_t i = 0; i < c->value_count && at < n - 44; i++)
-			at += (size_t)snprintf(out + at, n - at, " %.40s",
-					       c->values[i].name);
-		return;
-	default:
-		(void)snprintf(out, n, "must be a whole number%s", limits);
-		return;
-	}
-}
-
 void sat_default_add(struct sat_sql *s, const struct sat_column *c,
 		     const struct sat_id *user, const struct sat_id *home)
 {
@@ -244,7 +196,6 @@ void sat_default_add(struct sat_sql *s, const struct sat_column *c,
 static void check_role(struct maker *m, const struct sat_column *c)
 {
 	const char *t = m->table->name, *n = c->name;
-	char why[128];
 
 	if (!m->update &&
 	    (c->def == SAT_DEFAULT_NOW || c->def == SAT_DEFAULT_TODAY))
@@ -262,9 +213,7 @@ static void check_role(struct maker *m, const struct sat_column *c)
 			    " FROM _satchel_before_%s) AND b.id=NEW.id)",
 			    n, n, t, t);
 	}
-	(void)snprintf(why, sizeof why, "your role (%s) may not write it",
-		       sat_role_name(m->role));
-	check_close(m, c, why);
+	check_close(m, c, SAT_REFUSAL_ROLE);
 }
 
 static void check_required(struct maker *m, const struct sat_column *c)
@@ -277,7 +226,7 @@ static void check_required(struct maker *m, const struct sat_column *c)
 	sat_sql_add(m->sql, "NEW.%s IS NULL", c->name);
 	if (m->update)
 		sat_sql_add(m->sql, " AND OLD.%s IS NOT NULL", c->name);
-	check_close(m, c, "is required");
+	check_close(m, c, SAT_REFUSAL_REQUIRED);
 }
 
 /* A losing value of max, min or first would be dropped by the merge: better
@@ -298,18 +247,11 @@ static void check_effect(struct maker *m, const struct sat_column *c)
 	else
 		sat_sql_add(m->sql, " (NEW.%s IS NULL OR NEW.%s%sOLD.%s)", n, n,
 			    c->policy == SAT_POLICY_MAX ? "<" : ">", n);
-	check_close(m, c,
-		    c->policy == SAT_POLICY_MAX
-			    ? "keeps its largest value, this one has no effect"
-		    : c->policy == SAT_POLICY_MIN
-			    ? "keeps its smallest value, this one has no effect"
-			    : "keeps its first value, this one has no effect");
+	check_close(m, c, SAT_REFUSAL_EFFECT);
 }
 
 static void check_column(struct maker *m, const struct sat_column *c)
 {
-	char why[512];
-
 	if (!may_write(m, c)) {
 		check_role(m, c);
 		return;
@@ -328,8 +270,7 @@ static void check_column(struct maker *m, const struct sat_column *c)
 	sat_sql_add(m->sql, "NEW.%s IS NOT NULL AND (", c->name);
 	add_type_fault(m->sql, c);
 	sat_sql_add(m->sql, ")");
-	type_sentence(c, why, sizeof why);
-	check_close(m, c, why);
+	check_close(m, c, SAT_REFUSAL_TYPE);
 }
 
 static void check_row(struct maker *m)
@@ -342,18 +283,16 @@ static void check_row(struct maker *m)
 			    "EXISTS(SELECT 1 FROM _satchel_orphan"
 			    " WHERE t=%u AND id=NEW.id)",
 			    t->no);
-		check_close(m, NULL,
-			    "the row has left your territories and waits for"
-			    " the answer to an earlier change");
+		check_close(m, NULL, SAT_REFUSAL_ORPHAN);
 		return;
 	}
 	check_open(m);
 	sat_sql_add(m->sql,
 		    "NEW.id NOT GLOB " UUID_SHAPE " OR NEW.id<>lower(NEW.id)");
-	check_close(m, NULL, "id must be a lower-case UUID");
+	check_close(m, NULL, SAT_REFUSAL_ID);
 	check_open(m);
 	sat_sql_add(m->sql, "NEW.rowid<1");
-	check_close(m, NULL, "rowid must be positive");
+	check_close(m, NULL, SAT_REFUSAL_ROWID);
 	if (!t->append_only)
 		return;
 	check_open(m);
@@ -362,7 +301,7 @@ static void check_row(struct maker *m)
 		    " b.n=(SELECT max(n) FROM _satchel_before_%s)"
 		    " AND b.id=NEW.id)",
 		    t->name, t->name);
-	check_close(m, NULL, "rows can be added but not changed");
+	check_close(m, NULL, SAT_REFUSAL_FIXED);
 }
 
 static void add_checks(struct maker *m)
@@ -392,14 +331,15 @@ static void add_refusals(struct maker *m)
 }
 
 /* A trigger that always refuses. */
-static void add_refusal(struct maker *m, const char *event, const char *why)
+static void add_refusal(struct maker *m, const char *event,
+			enum sat_refusal why)
 {
 	sat_sql_add(m->sql,
 		    "CREATE TRIGGER _satchel_%s_%s_refuse BEFORE %s ON %s"
-		    " WHEN " GUARD_OFF " BEGIN SELECT RAISE(ABORT, '%s: %s');"
-		    " END;\n",
-		    m->table->name, event, event, m->table->name,
-		    m->table->name, why);
+		    " WHEN " GUARD_OFF " BEGIN SELECT ",
+		    m->table->name, event, event, m->table->name);
+	add_raise(m, NULL, why);
+	sat_sql_add(m->sql, "; END;\n");
 }
 
 /* Append a pending row, and below it the image in columns of `from`. */
@@ -407,10 +347,10 @@ static void add_capture(struct maker *m, const char *id, const char *op)
 {
 	sat_sql_add(m->sql,
 		    "INSERT INTO _satchel_pending(t,id,op,at)"
-		    " VALUES(%u,%s,'%s',julianday('now'));"
-		    "SELECT RAISE(ABORT, '%s: too many changes at once, let"
-		    " them be sent first') WHERE last_insert_rowid()>%d;",
-		    m->table->no, id, op, m->table->name,
+		    " VALUES(%u,%s,'%s',julianday('now'));SELECT ",
+		    m->table->no, id, op);
+	add_raise(m, NULL, SAT_REFUSAL_MANY);
+	sat_sql_add(m->sql, " WHERE last_insert_rowid()>%d;",
 		    SAT_REPLICA_PENDING_MAX);
 }
 
@@ -436,10 +376,11 @@ static void add_insert(struct maker *m)
 		    " ON %s WHEN (EXISTS(SELECT 1 FROM %s WHERE id=NEW.id) OR"
 		    " NEW.rowid<>-1 AND EXISTS(SELECT 1 FROM %s WHERE"
 		    " rowid=NEW.rowid)) AND"
-		    " " GUARD_OFF " BEGIN SELECT RAISE(ABORT, '%s: this rowid"
-		    " belongs to another row') FROM %s WHERE rowid=NEW.rowid"
-		    " AND id IS NOT NEW.id;",
-		    t, t, t, t, t, t);
+		    " " GUARD_OFF " BEGIN SELECT ",
+		    t, t, t, t);
+	add_raise(m, NULL, SAT_REFUSAL_TAKEN);
+	sat_sql_add(m->sql,
+		    " FROM %s WHERE rowid=NEW.rowid AND id IS NOT NEW.id;", t);
 	add_capture(m, "NEW.id", "R");
 	add_image(m, "o.");
 	sat_sql_add(m->sql, " FROM %s o WHERE o.id=NEW.id; END;\n", t);
@@ -468,21 +409,20 @@ static void add_update(struct maker *m)
 	sat_sql_add(m->sql,
 		    "CREATE TRIGGER _satchel_%s_update_before BEFORE UPDATE"
 		    " ON %s WHEN (NEW.id IS NOT OLD.id OR"
-		    " NEW.rowid IS NOT OLD.rowid) AND " GUARD_OFF " BEGIN"
-		    " SELECT RAISE(ABORT, '%s: the id of a row cannot be"
-		    " changed'); END;\n",
-		    t, t, t);
+		    " NEW.rowid IS NOT OLD.rowid) AND " GUARD_OFF
+		    " BEGIN SELECT ",
+		    t, t);
+	add_raise(m, NULL, SAT_REFUSAL_RENAME);
+	sat_sql_add(m->sql, "; END;\n");
 	if (m->table->append_only) {
 		sat_sql_add(m->sql,
 			    "CREATE TRIGGER _satchel_%s_update_refuse BEFORE"
 			    " UPDATE ON %s WHEN (",
 			    t, t);
 		add_changed(m);
-		sat_sql_add(m->sql,
-			    ") AND " GUARD_OFF " BEGIN SELECT RAISE(ABORT,"
-			    " '%s: rows can be added but not changed');"
-			    " END;\n",
-			    t);
+		sat_sql_add(m->sql, ") AND " GUARD_OFF " BEGIN SELECT ");
+		add_raise(m, NULL, SAT_REFUSAL_FIXED);
+		sat_sql_add(m->sql, "; END;\n");
 		return;
 	}
 	add_refusals(m);
@@ -503,11 +443,11 @@ static void add_delete(struct maker *m)
 
 	sat_sql_add(m->sql,
 		    "CREATE TRIGGER _satchel_%s_delete AFTER DELETE ON %s"
-		    " WHEN " GUARD_OFF " BEGIN SELECT RAISE(ABORT, '%s: the"
-		    " row has left your territories and waits for the answer"
-		    " to an earlier change') FROM _satchel_orphan WHERE"
-		    " t=%u AND id=OLD.id;",
-		    t, t, t, m->table->no);
+		    " WHEN " GUARD_OFF " BEGIN SELECT ",
+		    t, t);
+	add_raise(m, NULL, SAT_REFUSAL_ORPHAN);
+	sat_sql_add(m->sql, " FROM _satchel_orphan WHERE t=%u AND id=OLD.id;",
+		    m->table->no);
 	add_capture(m, "OLD.id", "D");
 	add_image(m, "OLD.");
 	sat_sql_add(m->sql, "; END;\n");
@@ -518,27 +458,22 @@ void sat_triggers_add(struct sat_sql *s, const struct sat_table *t,
 		      const struct sat_id *home)
 {
 	struct maker m = { s, t, role, user, home, false, false };
-	char why[128];
 
 	if (t->derived) {
-		add_refusal(&m, "INSERT", "only the server writes this table");
-		add_refusal(&m, "UPDATE", "only the server writes this table");
-		add_refusal(&m, "DELETE", "only the server writes this table");
+		add_refusal(&m, "INSERT", SAT_REFUSAL_DERIVED);
+		add_refusal(&m, "UPDATE", SAT_REFUSAL_DERIVED);
+		add_refusal(&m, "DELETE", SAT_REFUSAL_DERIVED);
 		return;
 	}
-	(void)snprintf(why, sizeof why, "your role (%s) may not add rows",
-		       sat_role_name(role));
 	if ((t->insert & SAT_ROLE_BIT(role)) != 0)
 		add_insert(&m);
 	else
-		add_refusal(&m, "INSERT", why);
+		add_refusal(&m, "INSERT", SAT_REFUSAL_INSERT);
 	add_update(&m);
-	(void)snprintf(why, sizeof why, "your role (%s) may not delete rows",
-		       sat_role_name(role));
 	if (t->append_only)
-		add_refusal(&m, "DELETE", "rows can be added but not deleted");
+		add_refusal(&m, "DELETE", SAT_REFUSAL_KEPT);
 	else if ((t->remove & SAT_ROLE_BIT(role)) != 0)
 		add_delete(&m);
 	else
-		add_refusal(&m, "DELETE", why);
+		add_refusal(&m, "DELETE", SAT_REFUSAL_DELETE);
 }

@@ -63,7 +63,7 @@ def test_status_without_a_daemon_shows_stored_figures():
     d = filled()
     d.ok("log-visit", "--account", "Acme")
     out = d.ok("status")
-    assert "0 saved here, 0 confirmed durable, 0 missing" in out
+    assert "1 saved here, 0 confirmed durable, 0 missing" in out
     assert "1 row changes not gathered yet" in out
     assert "satcheld is not running; these are the stored figures" in out
     assert "安娜 (ann), Sales representative" in out

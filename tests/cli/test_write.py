@@ -130,6 +130,16 @@ def test_refusals_name_column_and_role():
     assert "account.credit_limit" in err and "rep" in err
     err = d.fails(1, "sql", "INSERT INTO conflict(state) VALUES('open')")
     assert "only the server" in err
+    # People read their own language; the trigger's text stays English.
+    err = d.fails(1, "sql", "UPDATE account SET credit_limit = 5", lang="zh")
+    assert "客户·信用额度：您的角色（销售代表）无权修改" in err, err
+    err = d.fails(1, "sql", "UPDATE account SET class = 'x'", lang="zh")
+    assert "客户分类" in err and "vip（VIP）" in err and "potential（潜在）" in err
+    err = d.fails(1, "sql", "INSERT INTO conflict(state) VALUES('open')",
+                  lang="zh")
+    assert "由服务器自动生成" in err
+    err = d.fails(1, "sql", "UPDATE account SET nonsense = 5", lang="zh")
+    assert "no such column" in err
     # A manager may.
     d.close()
     d = filled("manager")
