@@ -16,4 +16,15 @@ if(TARGET sat_replica)
 		replica/kill_vfs.c NEEDS sat_replica_support TIMEOUT 300)
 	sat_test(test_replica_cost SOURCES replica/test_cost.c
 		NEEDS sat_replica_support TIMEOUT 300)
+	# Programs that know only SQL.
+	add_executable(mkreplica capture/mkreplica.c)
+	target_link_libraries(mkreplica PRIVATE sat_replica_support)
+	if(TARGET satchel)
+		set(satchel $<TARGET_FILE:satchel>)
+	endif()
+	add_test(NAME capture COMMAND /usr/bin/python3
+		${CMAKE_CURRENT_SOURCE_DIR}/capture/capture.py
+		$<TARGET_FILE:mkreplica> ${satchel})
+	set_tests_properties(capture PROPERTIES TIMEOUT 300 LABELS capture
+		ENVIRONMENT PYTHONDONTWRITEBYTECODE=1)
 endif()

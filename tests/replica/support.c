@@ -8,10 +8,24 @@
 
 /* ---- fixture ------------------------------------------------------------- */
 
-static int make(void **state, enum sat_role role, int64_t cursor)
+struct fixture *fixture_new(const char *folder, enum sat_role role)
+{
+	struct fixture *f = calloc(1, sizeof *f);
+
+	assert_non_null(f);
+	(void)snprintf(f->folder, sizeof f->folder, "%s", folder);
+	(void)snprintf(f->path, sizeof f->path, "%s/replica.db", f->folder);
+	sat_arena_init(&f->a, 512 * 1024 * 1024);
+	f->rows = sat_arena_array(&f->a, TOY_ROWS, sizeof *f->rows);
+	f->seq = 1;
+	f->now_ms = 1600000000000;
+	f->role = role;
+	return f;
+}
+
+void fixture_create(struct fixture *f, int64_t cursor)
 {
 	static const uint32_t scopes[] = { 0, REP_SCOPE };
-	struct fixture *f = calloc(1, sizeof *f);
 	struct sat_replica_identity who = {
 		.replica = 7,
 		.epoch = 99,
@@ -22,27 +36,29 @@ static int make(void **state, enum sat_role role, int64_t cursor)
 		.rights = { .version = 1,
 			    .scopes = scopes,
 			    .scope_count = 2,
-			    .role = role },
+			    .role = f->role },
 	};
 
-	assert_non_null(f);
 	who.rights.user = id_of("f1");
 	who.rights.home = id_of("e1");
-	(void)snprintf(f->folder, sizeof f->folder, "/tmp/replica-XXXXXX");
-	assert_non_null(mkdtemp(f->folder));
-	(void)snprintf(f->path, sizeof f->path, "%s/replica.db", f->folder);
-	sat_arena_init(&f->a, 512 * 1024 * 1024);
-	f->rows = sat_arena_array(&f->a, TOY_ROWS, sizeof *f->rows);
-	f->seq = 1;
-	f->now_ms = 1600000000000;
-	f->role = role;
 	OK(sat_replica_create(f->path, &who, sat_catalogue_builtin(), &f->err));
 	reopen(f);
-	if (cursor > 0) {
-		OK(sat_txn_begin(f->r, &f->err));
-		f->r->facts.cursor = cursor;
-		OK(sat_txn_end(f->r, SAT_OK, &f->err));
-	}
+	if (cursor == 0)
+		return;
+	OK(sat_txn_begin(f->r, &f->err));
+	f->r->facts.cursor = cursor;
+	f->r->facts.grants_pulled = 1;
+	OK(sat_txn_end(f->r, SAT_OK, &f->err));
+}
+
+static int make(void **state, enum sat_role role, int64_t cursor)
+{
+	char folder[] = "/tmp/replica-XXXXXX";
+	struct fixture *f;
+
+	assert_non_null(mkdtemp(folder));
+	f = fixture_new(folder, role);
+	fixture_create(f, cursor);
 	*state = f;
 	return 0;
 }
@@ -65,7 +81,7 @@ int setup_filling(void **state)
 int teardown(void **state)
 {
 	struct fixture *f = *state;
-	char command[128];
+	char command[300];
 
 	sat_replica_close(f->r);
 	(void)snprintf(command, sizeof command, "rm -rf %s", f->folder);

@@ -25,7 +25,7 @@ struct toy_row {
 };
 
 struct fixture {
-	char folder[64], path[96];
+	char folder[256], path[300];
 	struct sat_replica *r;
 	const struct sat_catalogue *c;
 	enum sat_role role;
@@ -47,6 +47,10 @@ struct fixture {
 			fail_msg("%s: %s: %s", #call, sat_rc_name(ok_rc), \
 				 f->err.msg);                             \
 	} while (0)
+
+/* For programs that are no tests: a fixture on a folder that is there. */
+struct fixture *fixture_new(const char *folder, enum sat_role role);
+void fixture_create(struct fixture *f, int64_t cursor);
 
 /* Replica 7 of a rep, scopes 0 and REP_SCOPE, filled (cursor 1). */
 int setup(void **state);

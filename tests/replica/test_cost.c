@@ -53,7 +53,7 @@ static double run(const char *path, const char *sql)
 static void capture_beside_a_plain_insert(void **state)
 {
 	struct fixture *f = *state;
-	char plain[160], sql[2048], ddl[8192];
+	char plain[320], sql[2048], ddl[8192];
 	double with = 1e9, without = 1e9, t;
 
 	(void)snprintf(plain, sizeof plain, "%s/plain.db", f->folder);

@@ -43,7 +43,7 @@ static void a_file_of_a_later_version_is_left_alone(void **state)
 static void the_sqlite3_program_reads_and_writes_it(void **state)
 {
 	struct fixture *f = *state;
-	char command[256];
+	char command[600];
 
 	(void)snprintf(command, sizeof command,
 		       "sqlite3 -bail %s \"INSERT INTO account(name)"
@@ -389,7 +389,7 @@ static void upkeep_keeps_what_is_needed(void **state)
 {
 	struct fixture *f = *state;
 	const int64_t day = 86400000;
-	char wal[128];
+	char wal[320];
 	struct stat st;
 	bool changed;
 
@@ -448,7 +448,7 @@ static void damage(struct fixture *f, const char *name)
 
 static size_t damaged_files(struct fixture *f)
 {
-	char pattern[128];
+	char pattern[320];
 	glob_t g;
 	size_t n;
 
@@ -549,7 +549,7 @@ static void a_file_that_says_nothing_is_given_up(void **state)
 static void a_rescue_cut_short_is_finished(void **state)
 {
 	struct fixture *f = *state;
-	char done[128];
+	char done[320];
 	bool rescued = false;
 
 	prepare(f);
