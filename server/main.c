@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/config.h"
 #include "server/cli/cli.h"
 
 static void usage(FILE *out)
@@ -69,14 +70,42 @@ static const struct sat_option *option_named(const struct sat_command *c,
 	return NULL;
 }
 
+/* Is value one of the words of "one|other"? */
+static bool is_choice(const char *choices, const char *value)
+{
+	size_t len = strlen(value), n;
+
+	for (const char *at = choices; *at != '\0'; at += n) {
+		n = strcspn(at, "|");
+		if (n == len && memcmp(at, value, n) == 0)
+			return true;
+		n += at[n] == '|';
+	}
+	return false;
+}
+
+static bool is_place(const char *value, uint16_t def_port)
+{
+	char host[256];
+	uint16_t port;
+
+	return sat_hostport_parse(sat_slice_str(value), def_port, host, &port);
+}
+
 /* Store one value; false when it does not fit the option. */
-static bool take_value(struct sat_call *call, const struct sat_option *o,
-		       const char *value)
+static bool store_value(struct sat_call *call, const struct sat_option *o,
+			const char *value)
 {
 	json_t *many;
 	char *end;
 	long long n;
 
+	if (o->choices != NULL && !is_choice(o->choices, value))
+		return false;
+	if (o->kind == SAT_OPTION_HOST && !is_place(value, 7443))
+		return false;
+	if (o->kind == SAT_OPTION_ADDR && !is_place(value, 0))
+		return false;
 	switch (o->kind) {
 	case SAT_OPTION_NUMBER:
 		errno = 0;
@@ -99,27 +128,59 @@ static bool take_value(struct sat_call *call, const struct sat_option *o,
 	}
 }
 
-static bool take_place(struct sat_call *call, const char *word)
+/* The same, with a sentence when it does not fit. */
+static bool take_value(struct sat_call *call, const struct sat_option *o,
+		       const char *value)
+{
+	const char *form = "a text in UTF-8";
+
+	if (store_value(call, o, value))
+		return true;
+	if (o->choices != NULL)
+		form = o->choices;
+	else if (o->kind == SAT_OPTION_NUMBER)
+		form = "a number";
+	else if (o->kind == SAT_OPTION_HOST)
+		form = "HOST:PORT";
+	else if (o->kind == SAT_OPTION_ADDR)
+		form = "ADDR:PORT";
+	(void)fprintf(stderr, "satchel-server %s: %s%s is %s, not \"%s\"\n",
+		      call->command->name,
+		      o->kind == SAT_OPTION_PLACE ? "" : "--", o->name, form,
+		      value);
+	return false;
+}
+
+static int not_understood(const struct sat_call *call, const char *word)
+{
+	(void)fprintf(stderr,
+		      "satchel-server %s: \"%s\" is not understood here\n",
+		      call->command->name, word);
+	return 0;
+}
+
+static int take_place(struct sat_call *call, const char *word)
 {
 	const struct sat_command *c = call->command;
 
 	for (size_t i = 0; i < c->option_count; i++)
 		if (c->options[i].kind == SAT_OPTION_PLACE &&
 		    json_object_get(call->args, c->options[i].name) == NULL)
-			return take_value(call, &c->options[i], word);
-	return false;
+			return take_value(call, &c->options[i], word) ? 1 : 0;
+	return not_understood(call, word);
 }
 
 /* One argument, which may use up the next one too; returns how many were
- * used, 0 when it is wrong. */
+ * used, 0 when it is wrong, and that has been said. */
 static int take_argument(struct sat_call *call, int left, char **argv)
 {
 	const char *word = argv[0], *eq, *value;
 	const struct sat_option *o;
+	bool is_dir;
 	size_t len;
 
 	if (strncmp(word, "--", 2) != 0)
-		return take_place(call, word) ? 1 : 0;
+		return take_place(call, word);
 	word += 2;
 	if (strcmp(word, "json") == 0) {
 		call->json = true;
@@ -127,16 +188,25 @@ static int take_argument(struct sat_call *call, int left, char **argv)
 	}
 	eq = strchr(word, '=');
 	len = eq == NULL ? strlen(word) : (size_t)(eq - word);
+	is_dir = len == 3 && memcmp(word, "dir", 3) == 0;
 	o = option_named(call->command, word, len);
-	if (o != NULL && o->kind == SAT_OPTION_FLAG)
-		return eq == NULL && json_object_set_new(call->args, o->name,
-							 json_true()) == 0;
+	if (o == NULL && !is_dir)
+		return not_understood(call, argv[0]);
+	if (o != NULL && o->kind == SAT_OPTION_FLAG) {
+		if (eq != NULL)
+			return not_understood(call, argv[0]);
+		return json_object_set_new(call->args, o->name, json_true()) ==
+		       0;
+	}
 	value = eq != NULL ? eq + 1 : left > 1 ? argv[1] : NULL;
-	if (value == NULL)
+	if (value == NULL) {
+		(void)fprintf(stderr, "satchel-server %s: %s needs a value\n",
+			      call->command->name, argv[0]);
 		return 0;
-	if (len == 3 && memcmp(word, "dir", 3) == 0)
+	}
+	if (is_dir)
 		call->dir = value;
-	else if (o == NULL || !take_value(call, o, value))
+	else if (!take_value(call, o, value))
 		return 0;
 	return eq != NULL ? 1 : 2;
 }
@@ -195,10 +265,6 @@ int main(int argc, char **argv)
 		}
 		used = take_argument(&call, argc - i, argv + i);
 		if (used == 0) {
-			(void)fprintf(stderr,
-				      "satchel-server %s: \"%s\" is not "
-				      "understood here\n",
-				      call.command->name, argv[i]);
 			command_usage(stderr, call.command);
 			json_decref(call.args);
 			return SAT_EXIT_USAGE;

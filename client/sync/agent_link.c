@@ -1,10 +1,12 @@
 /* The agent's side of a connection: bytes to the session, effects to the
  * replica and the link. Stores are done here and now, on the one thread the
  * daemon has, so effects are performed in order and reported at once. */
+#include <stdio.h>
 #include <string.h>
 
 #include "client/sync/agent_parts.h"
 #include "common/log.h"
+#include "common/text.h"
 
 static struct sat_csession_event event_of(struct sat_agent *a,
 					  enum sat_csession_event_kind kind)
@@ -78,7 +80,8 @@ static int store_welcome(struct sat_agent *a, const struct sat_msg *msg,
 				     sat_agent_wall_ms(a), err);
 
 	if (rc == SAT_OK)
-		rc = sat_replica_stage_reset(a->replica, err);
+		rc = sat_replica_stage_reset(a->replica, msg->welcome.resumed,
+					     err);
 	if (rc != SAT_OK)
 		return rc;
 	/* a WELCOME that leads nowhere must not bring us back in a second */
@@ -133,6 +136,9 @@ static void store(struct sat_agent *a, const struct sat_csession_effect *fx)
 	case SAT_CFX_STORE_GRANT:
 		rc = sat_replica_grant(a->replica, &m->grant, &err);
 		break;
+	case SAT_CFX_STORE_MARK:
+		rc = sat_replica_mark(a->replica, &m->mark, &err);
+		break;
 	case SAT_CFX_STORE_VERDICT:
 		rc = sat_replica_verdict(a->replica, &m->verdict,
 					 sat_agent_wall_ms(a), &err);
@@ -165,11 +171,34 @@ static void store(struct sat_agent *a, const struct sat_csession_effect *fx)
 	sat_agent_told_of(a, last);
 }
 
+/* Why, in the server's words when it said some; no byte of them may steer a
+ * terminal. */
+static void say_why(const struct sat_agent *a,
+		    const struct sat_csession_effect *fx, char *out,
+		    size_t size)
+{
+	struct sat_slice text = { NULL, 0 };
+
+	(void)snprintf(out, size, "%s", sat_rc_name(fx->rc));
+	if (a->msg.type == SAT_MSG_ERROR && a->msg.error.code == fx->wire)
+		text = a->msg.error.text;
+	if (text.len == 0 || text.len >= size || !sat_utf8_valid(text))
+		return;
+	for (size_t i = 0; i < text.len; i++)
+		out[i] = text.ptr[i] < ' ' || text.ptr[i] == 0x7f
+				 ? '?'
+				 : (char)text.ptr[i];
+	out[text.len] = '\0';
+}
+
 static void close_link(struct sat_agent *a,
 		       const struct sat_csession_effect *fx)
 {
 	struct sat_link *link = a->link;
+	char why[sizeof a->status.last_error];
 	int rc = fx->rc;
+
+	say_why(a, fx, why, sizeof why);
 
 	a->link = NULL;
 	sat_link_set_arg(link, NULL); /* its end is told already */
@@ -178,8 +207,7 @@ static void close_link(struct sat_agent *a,
 	else
 		sat_link_close(link, rc, NULL);
 	(void)uv_timer_stop(&a->tick);
-	sat_agent_ended(a, rc, fx->wire, fx->transient, fx->retry_ms,
-			sat_rc_name(rc));
+	sat_agent_ended(a, rc, fx->wire, fx->transient, fx->retry_ms, why);
 }
 
 static void perform(struct sat_agent *a, const struct sat_csession_effect *fx)
@@ -276,6 +304,7 @@ static void on_frame(struct sat_link *link, void *arg,
 	ev = event_of(a, SAT_CEV_MSG);
 	ev.frame_bytes = frame->payload.len + SAT_FRAME_HEAD_BYTES;
 	sat_arena_reset(&a->arena);
+	a->msg.type = 0; /* what it pointed to is gone */
 	sat_buf_clear(&a->plain);
 	rc = sat_frame_open(a->zip, frame, &a->plain, &plain);
 	if (rc == SAT_OK)

@@ -131,18 +131,63 @@ bool sat_gate_is_live(const struct sat_gate *g)
 	return g->fd >= 0;
 }
 
+bool sat_gate_is_free(const char *dir, int wait_ms)
+{
+	struct timespec nap = { .tv_nsec = 20 * 1000000 };
+	int64_t deadline = wall_ms() + wait_ms;
+	struct sat_err err;
+	char path[4096];
+	pid_t holder = 0;
+
+	if (sat_path_join(path, sizeof path, dir, "lock", &err) != SAT_OK)
+		return false;
+	for (;;) {
+		if (sat_lock_holder(path, &holder, &err) != SAT_OK ||
+		    holder == 0)
+			return true;
+		if (wall_ms() >= deadline)
+			return false;
+		(void)nanosleep(&nap, NULL);
+	}
+}
+
 /* ---- calling ------------------------------------------------------------ */
+
+static int note(void *arg, const char *line, struct sat_err *err)
+{
+	const struct sat_gate *g = arg;
+	struct sat_journal journal;
+	char path[4096];
+	int rc;
+
+	rc = sat_path_join(path, sizeof path, g->dir, "journal", err);
+	if (rc == SAT_OK)
+		rc = sat_dir_make(path, err);
+	if (rc == SAT_OK)
+		rc = sat_path_join(path, sizeof path, g->dir,
+				   "journal/replicas", err);
+	if (rc == SAT_OK)
+		rc = sat_journal_open(path, &journal, NULL, NULL, err);
+	if (rc != SAT_OK)
+		return rc;
+	rc = sat_journal_append(&journal, sat_slice_str(line), err);
+	sat_journal_close(&journal);
+	return rc;
+}
 
 /* The operation in this process; durable before the answer is seen. */
 static int call_here(struct sat_gate *g, const json_t *request,
 		     json_t **ret_answer, struct sat_err *err)
 {
 	const struct sat_admin_op *op = sat_op_find(request, err);
+	char advertise[SAT_ADVERTISE_CHARS];
 	struct sat_admin a = {
 		.engine = g->engine,
 		.store = g->store,
 		.dir = g->dir,
-		.advertise = sat_config_text(g->config, SAT_CFG_ADVERTISE),
+		.advertise = advertise,
+		.note = note,
+		.note_arg = g,
 		.invite_ms = sat_config_int(g->config, SAT_CFG_INVITE_HOURS) *
 			     3600 * 1000,
 		.now_ms = wall_ms(),
@@ -152,6 +197,7 @@ static int call_here(struct sat_gate *g, const json_t *request,
 
 	if (op == NULL)
 		return err->rc;
+	sat_admin_advertise(g->config, 0, advertise);
 	if (op->writes)
 		rc = sat_engine_begin(g->engine, a.now_ms, err);
 	if (rc != SAT_OK)

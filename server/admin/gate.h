@@ -20,6 +20,10 @@ int sat_gate_open(const char *dir, struct sat_gate **ret,
 		  struct sat_err *err) SAT_MUST_CHECK;
 void sat_gate_close(struct sat_gate *g); /* NULL is fine */
 
+/* Wait until nobody holds the folder's lock; false when somebody still does
+ * after wait_ms. */
+bool sat_gate_is_free(const char *dir, int wait_ms);
+
 /* Is there a running server behind it? */
 bool sat_gate_is_live(const struct sat_gate *g);
 

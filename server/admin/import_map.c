@@ -20,13 +20,18 @@ static int position(const json_t *header, const char *name)
 }
 
 /* Every CSV column that a plain spec names must exist. */
-static int check_source(const json_t *header, const json_t *spec,
+static int check_source(struct sat_import_map *m, const json_t *spec,
 			struct sat_err *err)
 {
+	const json_t *header = m->header;
+	const char *looked_in = json_string_value(
+		json_object_get(json_object_get(spec, "lookup"), "table"));
 	const char *from = json_string_value(json_object_get(spec, "from"));
 	const json_t *join = json_object_get(spec, "join"), *v;
 	size_t i;
 
+	if (looked_in != NULL && strcmp(looked_in, m->table->name) == 0)
+		m->own = true;
 	if (json_object_get(spec, "value") != NULL)
 		return SAT_OK;
 	if (from != NULL && position(header, from) < 0)
@@ -48,7 +53,7 @@ static int check_source(const json_t *header, const json_t *spec,
 }
 
 /* A spec, or several of which the first that finds something counts. */
-static int check_sources(const json_t *header, const json_t *spec,
+static int check_sources(struct sat_import_map *m, const json_t *spec,
 			 struct sat_err *err)
 {
 	const json_t *first = json_object_get(spec, "first"), *v;
@@ -56,9 +61,9 @@ static int check_sources(const json_t *header, const json_t *spec,
 	int rc = SAT_OK;
 
 	if (first == NULL)
-		return check_source(header, spec, err);
+		return check_source(m, spec, err);
 	json_array_foreach(first, i, v) if (rc == SAT_OK) rc =
-		check_source(header, v, err);
+		check_source(m, v, err);
 	return rc;
 }
 
@@ -97,7 +102,7 @@ static int check_rule(struct sat_import_map *m, const char *name,
 	if (rule->add && m->table->columns[rule->column].type != SAT_TYPE_SET)
 		return bad_map(err, "add is for set columns");
 	m->rule_count++;
-	return check_sources(m->header, rule->spec, err);
+	return check_sources(m, rule->spec, err);
 }
 
 static int check_key(struct sat_import_map *m, struct sat_err *err)
@@ -115,8 +120,7 @@ static int check_key(struct sat_import_map *m, struct sat_err *err)
 		int rc = sat_admin_column(m->table, column, &m->match_column,
 					  err);
 
-		return rc == SAT_OK ? check_sources(m->header, m->match, err)
-				    : rc;
+		return rc == SAT_OK ? check_sources(m, m->match, err) : rc;
 	}
 	if (!json_is_array(m->key) || json_array_size(m->key) == 0)
 		return bad_map(err, "key is an array of the file's columns");
@@ -215,9 +219,35 @@ static int on_gathered(void *arg, const struct sat_table *t,
 	return bad == 0 ? SAT_OK : SAT_E_NOMEM;
 }
 
-/* The texts of one table's column and what they stand for, read once a call.
- * A text that is not there is looked for again, since this very import may
- * have written it. */
+/* What a text of a table's column stands for: *ret is NULL when no row has
+ * it, JSON null when several have and only one may. The texts of all rows are
+ * read once a call; asking the store for each line would read the table for
+ * each line. A text that is not among them is looked for again only when this
+ * very import has written into the table since. */
+static int stand_for(struct sat_import_map *m, const struct sat_admin *a,
+		     const char *name, struct gathering *g, const char *text,
+		     const json_t **ret, struct sat_err *err)
+{
+	json_t *known = json_object_get(m->found, name);
+	int rc;
+
+	*ret = json_object_get(json_object_get(known, "texts"), text);
+	if (*ret != NULL)
+		return SAT_OK;
+	if (known != NULL &&
+	    (g->table != m->table ||
+	     json_integer_value(json_object_get(known, "at")) == m->written))
+		return SAT_OK;
+	known = json_pack("{s:I, s:{}}", "at", m->written, "texts");
+	g->into = json_object_get(known, "texts");
+	if (g->into == NULL || json_object_set_new(m->found, name, known) != 0)
+		return sat_err_set(err, SAT_E_NOMEM, 0, "lookup",
+				   "out of memory");
+	rc = sat_store_rows(a->store, g->table, -1, NULL, on_gathered, g, err);
+	*ret = json_object_get(g->into, text);
+	return rc;
+}
+
 static int lookup(struct sat_import_map *m, const struct sat_admin *a,
 		  const json_t *spec, const char *text, const char **ret,
 		  struct sat_err *err)
@@ -226,71 +256,54 @@ static int lookup(struct sat_import_map *m, const struct sat_admin *a,
 	const char *column = json_string_value(json_object_get(spec, "column"));
 	const char *get = json_string_value(json_object_get(spec, "get"));
 	struct gathering g = { .get = -1 };
+	const json_t *found = NULL;
 	char name[160];
-	json_t *known;
 	int rc;
 
 	if (table == NULL || column == NULL)
 		return bad_map(err, "lookup needs table and column");
 	(void)snprintf(name, sizeof name, "%s.%s.%s", table, column,
 		       get != NULL ? get : "id");
-	known = json_object_get(m->found, name);
-	*ret = json_string_value(json_object_get(known, text));
-	if (*ret != NULL)
-		return SAT_OK;
 	rc = sat_admin_table(a, table, &g.table, err);
 	if (rc == SAT_OK)
 		rc = sat_admin_column(g.table, column, &g.by, err);
 	if (rc == SAT_OK && get != NULL && strcmp(get, "id") != 0)
 		rc = sat_admin_column(g.table, get, &g.get, err);
+	if (rc == SAT_OK)
+		rc = stand_for(m, a, name, &g, text, &found, err);
 	if (rc != SAT_OK)
 		return rc;
-	g.into = json_object();
-	if (g.into == NULL || json_object_set_new(m->found, name, g.into) != 0)
-		return sat_err_set(err, SAT_E_NOMEM, 0, "lookup",
-				   "out of memory");
-	rc = sat_store_rows(a->store, g.table, -1, NULL, on_gathered, &g, err);
-	if (rc != SAT_OK)
-		return rc;
-	*ret = json_string_value(json_object_get(g.into, text));
+	*ret = json_string_value(found);
 	if (*ret == NULL)
 		return sat_err_set(err, SAT_E_NOTFOUND, 0, "lookup",
 				   "no %s has %s \"%s\"", table, column, text);
 	return SAT_OK;
 }
 
-/* The row to match, from the texts of all rows, read once a call; asking the
- * store for each line would read the table for each line. What is not among
- * them, or several times, the store is asked about: it has the sentence. */
+/* The row to match. */
 static int match(struct sat_import_map *m, const struct sat_admin *a,
 		 const char *text, struct sat_id *ret, struct sat_err *err)
 {
-	static const char name[] = "match"; /* no lookup: those have dots */
+	const char *column = m->table->columns[m->match_column].name, *id;
 	struct gathering g = { .table = m->table,
 			       .by = m->match_column,
 			       .get = -1,
 			       .single = true };
-	const char *id;
-	int rc;
+	const json_t *found = NULL;
+	/* no lookup has this name: those have dots */
+	int rc = stand_for(m, a, "match", &g, text, &found, err);
 
-	g.into = json_object_get(m->found, name);
-	if (g.into == NULL) {
-		g.into = json_object();
-		if (g.into == NULL ||
-		    json_object_set_new(m->found, name, g.into) != 0)
-			return sat_err_set(err, SAT_E_NOMEM, 0, "match",
-					   "out of memory");
-		rc = sat_store_rows(a->store, m->table, -1, NULL, on_gathered,
-				    &g, err);
-		if (rc != SAT_OK)
-			return rc;
-	}
-	id = json_string_value(json_object_get(g.into, text));
+	if (rc != SAT_OK)
+		return rc;
+	id = json_string_value(found);
 	if (id != NULL && sat_id_parse(sat_slice_str(id), ret))
 		return SAT_OK;
-	return sat_admin_find(a, m->table->name,
-			      m->table->columns[m->match_column].name, text,
-			      ret, err);
+	return found == NULL ? sat_err_set(err, SAT_E_NOTFOUND, 0, "match",
+					   "there is no %s with %s \"%s\"",
+					   m->table->name, column, text)
+			     : sat_err_set(err, SAT_E_INVAL, 0, "match",
+					   "several rows of %s have %s \"%s\"",
+					   m->table->name, column, text);
 }
 
 int sat_import_id(struct sat_import_map *m, const struct sat_admin *a,

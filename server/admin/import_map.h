@@ -20,7 +20,13 @@ struct sat_import_map {
 	struct sat_import_rule rules[SAT_IMPORT_COLUMNS_MAX];
 	size_t rule_count;
 	const json_t *header; /* names of the CSV columns */
-	json_t *found;        /* "table.column" -> {text -> value text} */
+	/* What was read so far: name -> {"at": written, "texts": {text ->
+	 * value text}}. */
+	json_t *found;
+	/* Rows the caller has written since init, kept by the caller: only
+	 * then can a text that was not found be there after all. */
+	json_int_t written;
+	bool own; /* a rule looks something up in the map's own table */
 };
 
 /* Check the map against catalogue and header. Borrows both JSON values.

@@ -1,5 +1,7 @@
 #include "server/admin/ops.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "server/admin/ops_data.h"
@@ -51,9 +53,64 @@ const struct sat_admin_op *sat_op_find(const json_t *request,
 	return NULL;
 }
 
+void sat_admin_advertise(const struct sat_config *c, uint16_t port,
+			 char out[SAT_ADVERTISE_CHARS])
+{
+	const char *set = sat_config_text(c, SAT_CFG_ADVERTISE);
+	const char *listen = sat_config_text(c, SAT_CFG_LISTEN);
+	char host[256];
+
+	if (port == 0 &&
+	    !sat_hostport_parse(sat_slice_str(listen), 0, host, &port))
+		port = 7443;
+	if (*set != '\0')
+		(void)snprintf(out, SAT_ADVERTISE_CHARS, "%s", set);
+	else
+		(void)snprintf(out, SAT_ADVERTISE_CHARS, "localhost:%u",
+			       (unsigned)port);
+}
+
 json_t *sat_op_failure(const struct sat_err *err)
 {
 	return json_pack("{s:i, s:s}", "rc", err->rc, "error", err->msg);
+}
+
+/* Who asked for what. Of an import, whose lines are not kept, how much. */
+static int audit(struct sat_admin *a, const struct sat_admin_op *op,
+		 const json_t *args, const json_t *result, struct sat_err *err)
+{
+	static const char *const bulk[] = { "json", "lines", "header", "map" };
+	json_t *detail = json_is_object(args)
+				 ? json_copy((json_t *)(uintptr_t)args)
+				 : json_object();
+	json_t *n = json_object_get(result, "imported");
+	char *text = NULL;
+	int rc = SAT_E_NOMEM;
+
+	if (n != NULL && json_integer_value(n) == 0) {
+		rc = SAT_OK;
+		goto out;
+	}
+	if (detail == NULL)
+		goto out;
+	if (n != NULL &&
+	    (json_object_set(detail, "imported", n) != 0 ||
+	     json_object_set(detail, "table",
+			     json_object_get(json_object_get(detail, "map"),
+					     "table")) != 0))
+		goto out;
+	for (size_t i = 0; i < SAT_COUNT_OF(bulk); i++)
+		(void)json_object_del(detail, bulk[i]);
+	text = json_dumps(detail, JSON_COMPACT | JSON_SORT_KEYS);
+	if (text != NULL)
+		rc = sat_store_audit(a->store, a->now_ms, "admin", op->name,
+				     sat_slice_str(text), err);
+out:
+	json_decref(detail);
+	free(text);
+	return rc == SAT_E_NOMEM
+		       ? sat_err_set(err, rc, 0, "audit", "out of memory")
+		       : rc;
 }
 
 json_t *sat_op_run(struct sat_admin *a, const struct sat_admin_op *op,
@@ -68,6 +125,8 @@ json_t *sat_op_run(struct sat_admin *a, const struct sat_admin_op *op,
 	if (result == NULL)
 		return NULL;
 	*ret_rc = op->run(a, args, result, &err);
+	if (*ret_rc == SAT_OK && op->writes)
+		*ret_rc = audit(a, op, args, result, &err);
 	if (*ret_rc != SAT_OK) {
 		json_decref(result);
 		err.rc = *ret_rc;

@@ -14,7 +14,10 @@
 
 #include <jansson.h>
 
+#include "common/config.h"
 #include "server/commit/engine.h"
+
+enum { SAT_ADVERTISE_CHARS = 300 };
 
 /* What an operation may use. Everything is borrowed for the call. */
 struct sat_admin {
@@ -25,7 +28,16 @@ struct sat_admin {
 	int64_t invite_ms;         /* how long an invitation lives         */
 	int64_t now_ms;
 	json_t *live; /* facts of the running server for `status`, or NULL */
+	/* Keep a line where a restored database finds it (SYNC section 1),
+	 * before the group is committed. NULL in one that only reads. */
+	int (*note)(void *arg, const char *line, struct sat_err *err);
+	void *note_arg;
 };
+
+/* HOST:PORT for invitations: the setting, else localhost and port, or with
+ * port 0 that of the setting listen. */
+void sat_admin_advertise(const struct sat_config *c, uint16_t port,
+			 char out[SAT_ADVERTISE_CHARS]);
 
 typedef int (*sat_op_fn)(struct sat_admin *a, const json_t *args, json_t *ret,
 			 struct sat_err *err);
@@ -41,8 +53,10 @@ struct sat_admin_op {
 const struct sat_admin_op *sat_op_find(const json_t *request,
 				       struct sat_err *err);
 
-/* Run it. The answer is a new reference, NULL when out of memory; *ret_rc is
- * the operation's result: a group in which it failed must be abandoned. */
+/* Run it. What a writing operation did is in the audit with its arguments,
+ * in the same group. The answer is a new reference, NULL when out of memory;
+ * *ret_rc is the operation's result: a group in which it failed must be
+ * abandoned. */
 json_t *sat_op_run(struct sat_admin *a, const struct sat_admin_op *op,
 		   const json_t *request, int *ret_rc);
 

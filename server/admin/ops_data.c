@@ -10,63 +10,6 @@ static int out_of_memory(struct sat_err *err)
 	return sat_err_set(err, SAT_E_NOMEM, 0, "answer", "out of memory");
 }
 
-/* ---- status ------------------------------------------------------------- */
-
-struct counting {
-	json_int_t live, deleted;
-};
-
-static int on_counted(void *arg, const struct sat_table *t,
-		      const struct sat_stored_row *row)
-{
-	struct counting *c = arg;
-
-	(void)t;
-	if (row->deleted)
-		c->deleted++;
-	else
-		c->live++;
-	return SAT_OK;
-}
-
-int sat_op_status(struct sat_admin *a, const json_t *args, json_t *ret,
-		  struct sat_err *err)
-{
-	const struct sat_catalogue *c = sat_store_catalogue(a->store);
-	struct sat_device *devices;
-	struct sat_arena arena;
-	uint32_t count;
-	json_t *tables = json_object();
-	int rc;
-
-	(void)args;
-	sat_arena_init(&arena, 256 << 20);
-	rc = sat_store_devices(a->store, &arena, &devices, &count, err);
-	for (uint16_t i = 0; rc == SAT_OK && i < c->table_count; i++) {
-		const struct sat_table *t = &c->tables[i];
-		struct counting n = { 0, 0 };
-
-		rc = sat_store_rows(a->store, t, -1, NULL, on_counted, &n, err);
-		if (rc == SAT_OK &&
-		    json_object_set_new(tables, t->name,
-					json_integer(n.live)) != 0)
-			rc = out_of_memory(err);
-	}
-	sat_arena_fini(&arena);
-	if (rc != SAT_OK) {
-		json_decref(tables);
-		return rc;
-	}
-	if (json_object_set_new(ret, "running", json_boolean(a->live)) != 0 ||
-	    (a->live != NULL && json_object_update(ret, a->live) != 0) ||
-	    json_object_set_new(ret, "version", json_string(SAT_VERSION)) ||
-	    json_object_set_new(ret, "catalogue", json_integer(c->version)) ||
-	    json_object_set_new(ret, "devices", json_integer(count)) ||
-	    json_object_set_new(ret, "rows", tables) != 0)
-		return out_of_memory(err);
-	return SAT_OK;
-}
-
 /* ---- catalogue ---------------------------------------------------------- */
 
 int sat_op_catalogue_show(struct sat_admin *a, const json_t *args, json_t *ret,
@@ -162,10 +105,6 @@ int sat_op_catalogue_apply(struct sat_admin *a, const json_t *args, json_t *ret,
 		rc = sat_store_catalogue_put(a->store, sat_buf_peek(&canonical),
 					     err);
 	if (rc == SAT_OK)
-		rc = sat_store_audit(a->store, a->now_ms, "admin",
-				     "catalogue apply", sat_slice_str("{}"),
-				     err);
-	if (rc == SAT_OK)
 		rc = sat_engine_rights_changed(a->engine, err);
 	sat_buf_fini(&canonical);
 	if (rc == SAT_OK && json_object_set_new(ret, "applied as version",
@@ -200,10 +139,5 @@ int sat_op_account_move(struct sat_admin *a, const json_t *args, json_t *ret,
 		return rc;
 	sat_draft_init(&d, SAT_OP_UPDATE, t, &id);
 	rc = sat_draft_set(&d, "territory_id", sat_value_id(&to), err);
-	if (rc == SAT_OK)
-		rc = sat_admin_write(a, &d, err);
-	if (rc == SAT_OK)
-		rc = sat_store_audit(a->store, a->now_ms, "admin",
-				     "account move", sat_slice_str("{}"), err);
-	return rc;
+	return rc == SAT_OK ? sat_admin_write(a, &d, err) : rc;
 }

@@ -58,6 +58,7 @@ static int flush(struct batch *b, struct sat_err *err)
 			(b->count - bad) * sizeof *b->line_of);
 	}
 	b->imported += b->count;
+	b->map.written = b->imported;
 	b->count = 0;
 	sat_arena_reset(&b->arena);
 	return rc;
@@ -174,6 +175,19 @@ static int take_line(struct batch *b, const json_t *line, struct sat_err *err)
 	return SAT_OK;
 }
 
+/* What a line names in its own table may be a line before it that still
+ * waits: write that first. */
+static int take_line_late(struct batch *b, const json_t *line,
+			  struct sat_err *err)
+{
+	int rc = take_line(b, line, err);
+
+	if (rc != SAT_E_NOTFOUND || !b->map.own || b->count == 0)
+		return rc;
+	rc = flush(b, err);
+	return rc == SAT_OK ? take_line(b, line, err) : rc;
+}
+
 /* Lines that are wrong are rejected; a store that fails ends the import. */
 static bool is_line_fault(int rc)
 {
@@ -202,7 +216,7 @@ int sat_op_import(struct sat_admin *a, const json_t *args, json_t *ret,
 	{
 		if (rc != SAT_OK)
 			break;
-		rc = take_line(&b, line, err);
+		rc = take_line_late(&b, line, err);
 		if (is_line_fault(rc))
 			rc = reject(&b,
 				    json_integer_value(json_array_get(line, 0)),

@@ -469,17 +469,44 @@ int sat_op_grant_list(struct sat_admin *a, const json_t *args, json_t *ret,
 
 /* ---- invitations and devices -------------------------------------------- */
 
+/* HOST or HOST:PORT as HOST:PORT; the port of the default where none is
+ * given. */
+static int read_host(const struct sat_admin *a, const char *text,
+		     char out[SAT_ADVERTISE_CHARS], struct sat_err *err)
+{
+	uint16_t port = 7443, own;
+	char host[256];
+
+	if (sat_hostport_parse(sat_slice_str(a->advertise), port, host, &own))
+		port = own;
+	if (text == NULL)
+		text = a->advertise;
+	if (!sat_hostport_parse(sat_slice_str(text), port, host, &port) ||
+	    port == 0 || strchr(host, '/') != NULL)
+		return sat_err_set(
+			err, SAT_E_INVAL, 0, "invite",
+			"devices cannot reach \"%.200s\"; it must be "
+			"HOST:PORT",
+			text);
+	(void)snprintf(out, SAT_ADVERTISE_CHARS,
+		       strchr(host, ':') != NULL ? "[%s]:%u" : "%s:%u", host,
+		       (unsigned)port);
+	return SAT_OK;
+}
+
 int sat_op_invite(struct sat_admin *a, const json_t *args, json_t *ret,
 		  struct sat_err *err)
 {
-	const char *host = sat_arg_text_or_null(args, "host");
+	char token[SAT_TOKEN_CHARS + 1], host[SAT_ADVERTISE_CHARS];
 	struct sat_invite invite = { .used = false };
-	char token[SAT_TOKEN_CHARS + 1];
 	struct sat_user user;
 	const char *login;
 	int rc;
 
 	rc = sat_arg_text(args, "login", &login, err);
+	if (rc == SAT_OK)
+		rc = read_host(a, sat_arg_text_or_null(args, "host"), host,
+			       err);
 	if (rc == SAT_OK)
 		rc = sat_store_user_login(a->store, login, &user, err);
 	if (rc == SAT_OK && !user.active)
@@ -497,9 +524,7 @@ int sat_op_invite(struct sat_admin *a, const json_t *args, json_t *ret,
 	rc = sat_store_invite_put(a->store, &invite, err);
 	if (rc == SAT_OK &&
 	    (json_object_set_new(ret, "token", json_string(token)) != 0 ||
-	     json_object_set_new(
-		     ret, "host",
-		     json_string(host != NULL ? host : a->advertise)) != 0 ||
+	     json_object_set_new(ret, "host", json_string(host)) != 0 ||
 	     json_object_set_new(ret, "expires",
 				 time_json(invite.expires_ms)) != 0))
 		rc = out_of_memory(err);
@@ -560,6 +585,7 @@ int sat_op_device_revoke(struct sat_admin *a, const json_t *args, json_t *ret,
 {
 	const json_t *no = json_object_get(args, "device");
 	struct sat_device d;
+	char line[40];
 	int rc;
 
 	(void)ret;
@@ -569,12 +595,18 @@ int sat_op_device_revoke(struct sat_admin *a, const json_t *args, json_t *ret,
 				   "--device is a number from `device list`");
 	rc = sat_store_device_get(a->store, (uint32_t)json_integer_value(no),
 				  &d, err);
+	if (rc == SAT_E_NOTFOUND)
+		return sat_err_set(err, rc, 0, "device revoke",
+				   "there is no device %lld (see `device "
+				   "list`)",
+				   (long long)json_integer_value(no));
 	if (rc != SAT_OK)
 		return rc;
+	(void)snprintf(line, sizeof line, "revoked %lu",
+		       (unsigned long)d.replica);
+	rc = a->note(a->note_arg, line, err);
 	d.state = SAT_DEVICE_REVOKED;
-	rc = sat_store_device_put(a->store, &d, err);
 	if (rc == SAT_OK)
-		rc = sat_store_audit(a->store, a->now_ms, "admin",
-				     "device revoke", sat_slice_str("{}"), err);
+		rc = sat_store_device_put(a->store, &d, err);
 	return rc == SAT_OK ? sat_engine_rights_changed(a->engine, err) : rc;
 }

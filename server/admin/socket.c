@@ -11,7 +11,7 @@
 struct sat_admin_socket {
 	struct sat_local *local;
 	struct sat_admin_socket_options o;
-	char *dir, *advertise;
+	char *dir;
 	uint64_t started_ms;
 	void (*done)(void *arg);
 	void *done_arg;
@@ -22,6 +22,7 @@ struct job {
 	struct sat_local_call *call;
 	const struct sat_admin_op *op;
 	json_t *request, *answer;
+	char advertise[SAT_ADVERTISE_CHARS];
 	struct sat_admin admin;
 };
 
@@ -133,12 +134,16 @@ static void on_call(void *arg, struct sat_local_call *call, json_t *request)
 	j->request = request;
 	j->admin = (struct sat_admin){
 		.dir = s->dir,
-		.advertise = s->advertise,
+		.advertise = j->advertise,
 		.invite_ms = sat_config_int(s->o.config, SAT_CFG_INVITE_HOURS) *
 			     3600 * 1000,
 		.now_ms = wall_ms(),
 		.live = live_facts(s),
+		.note = s->o.note,
+		.note_arg = s->o.arg,
 	};
+	sat_admin_advertise(s->o.config, sat_server_port(s->o.server),
+			    j->advertise);
 	rc = j->op->writes ? sat_server_submit(s->o.server, run_writing,
 					       on_job_done, j)
 			   : sat_server_query(s->o.server, run_reading,
@@ -158,7 +163,6 @@ static void on_closed(void *arg)
 	void *done_arg = s->done_arg;
 
 	free(s->dir);
-	free(s->advertise);
 	free(s);
 	done(done_arg);
 }
@@ -180,9 +184,8 @@ int sat_admin_socket_open(const struct sat_admin_socket_options *options,
 		return sat_err_set(err, rc, 0, "admin", "out of memory");
 	s->o = *options;
 	s->dir = strdup(options->dir);
-	s->advertise = strdup(options->advertise);
 	s->started_ms = uv_now(options->loop);
-	if (s->dir == NULL || s->advertise == NULL)
+	if (s->dir == NULL)
 		(void)sat_err_set(err, rc, 0, "admin", "out of memory");
 	else
 		rc = sat_local_open(&o, &s->local, err);
@@ -191,9 +194,14 @@ int sat_admin_socket_open(const struct sat_admin_socket_options *options,
 		return SAT_OK;
 	}
 	free(s->dir);
-	free(s->advertise);
 	free(s);
 	return rc;
+}
+
+void sat_admin_socket_reload(struct sat_admin_socket *s,
+			     const struct sat_config *config)
+{
+	s->o.config = config;
 }
 
 void sat_admin_socket_close(struct sat_admin_socket *s, void (*done)(void *arg),

@@ -15,10 +15,11 @@ struct sat_admin_socket;
 struct sat_admin_socket_options {
 	uv_loop_t *loop;
 	struct sat_server *server;       /* kept                            */
-	const struct sat_config *config; /* kept                            */
+	const struct sat_config *config; /* kept until a reload             */
 	const char *dir;                 /* copied; holds the lock already  */
-	const char *advertise;           /* HOST:PORT, copied               */
 	void (*on_stop)(void *arg);      /* somebody asked the server to stop */
+	/* COMMITTER THREAD: see struct sat_admin. */
+	int (*note)(void *arg, const char *line, struct sat_err *err);
 	void *arg;
 };
 
@@ -26,6 +27,11 @@ struct sat_admin_socket_options {
 int sat_admin_socket_open(const struct sat_admin_socket_options *options,
 			  struct sat_admin_socket **ret,
 			  struct sat_err *err) SAT_MUST_CHECK;
+
+/* New settings for requests that come from now on. Kept; operations under way
+ * do not look at the old ones. */
+void sat_admin_socket_reload(struct sat_admin_socket *s,
+			     const struct sat_config *config);
 
 /* Stop listening, remove the file, close the connections once their
  * operations are done; done when all is closed. */

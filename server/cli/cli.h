@@ -21,6 +21,8 @@ enum {
 enum sat_option_kind {
 	SAT_OPTION_TEXT,   /* --name VALUE                                 */
 	SAT_OPTION_NUMBER, /* --name NUMBER                                */
+	SAT_OPTION_HOST,   /* --name HOST[:PORT]                           */
+	SAT_OPTION_ADDR,   /* --name ADDR:PORT                             */
 	SAT_OPTION_MANY,   /* --name VALUE, any number of times: an array  */
 	SAT_OPTION_FLAG,   /* --name                                       */
 	SAT_OPTION_PLACE,  /* a word without --, in the order of the table */
@@ -31,6 +33,7 @@ struct sat_option {
 	enum sat_option_kind kind;
 	bool required;
 	const char *help;
+	const char *choices; /* "one|other", NULL: any text */
 };
 
 struct sat_call {

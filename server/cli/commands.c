@@ -4,30 +4,45 @@
 	.options = (const struct sat_option[]){ __VA_ARGS__ },               \
 	.option_count = sizeof((const struct sat_option[]){ __VA_ARGS__ }) / \
 			sizeof(struct sat_option)
-#define TEXT(n, h)                           \
-	{                                    \
-		n, SAT_OPTION_TEXT, false, h \
+#define TEXT(n, h)                                 \
+	{                                          \
+		n, SAT_OPTION_TEXT, false, h, NULL \
 	}
-#define NEEDED(n, h)                        \
-	{                                   \
-		n, SAT_OPTION_TEXT, true, h \
+#define NEEDED(n, h)                              \
+	{                                         \
+		n, SAT_OPTION_TEXT, true, h, NULL \
 	}
-#define NUMBER(n, h)                          \
-	{                                     \
-		n, SAT_OPTION_NUMBER, true, h \
+#define CHOICE(n, h, c)                         \
+	{                                       \
+		n, SAT_OPTION_TEXT, false, h, c \
 	}
-#define MANY(n, h)                           \
-	{                                    \
-		n, SAT_OPTION_MANY, false, h \
+#define HOST(n, h)                                 \
+	{                                          \
+		n, SAT_OPTION_HOST, false, h, NULL \
 	}
-#define FLAG(n, h)                           \
-	{                                    \
-		n, SAT_OPTION_FLAG, false, h \
+#define ADDR(n, h)                                 \
+	{                                          \
+		n, SAT_OPTION_ADDR, false, h, NULL \
 	}
-#define PLACE(n, h)                          \
-	{                                    \
-		n, SAT_OPTION_PLACE, true, h \
+#define NUMBER(n, h)                                \
+	{                                           \
+		n, SAT_OPTION_NUMBER, true, h, NULL \
 	}
+#define MANY(n, h)                                 \
+	{                                          \
+		n, SAT_OPTION_MANY, false, h, NULL \
+	}
+#define FLAG(n, h)                                 \
+	{                                          \
+		n, SAT_OPTION_FLAG, false, h, NULL \
+	}
+#define PLACE(n, h)                                \
+	{                                          \
+		n, SAT_OPTION_PLACE, true, h, NULL \
+	}
+
+#define ROLES "rep|manager|hq|service|admin"
+#define BY    "territory|region|manager|rep|stage|product|month|quarter"
 
 const struct sat_command sat_commands[] = {
 	{ .name = "init",
@@ -41,7 +56,7 @@ const struct sat_command sat_commands[] = {
 	  .usage = "[--listen ADDR:PORT]",
 	  .help = "serve in the foreground; SIGTERM drains and stops",
 	  .run = sat_cli_run,
-	  OPTIONS(TEXT("listen", "default 0.0.0.0:7443")) },
+	  OPTIONS(ADDR("listen", "default 0.0.0.0:7443")) },
 	{ .name = "stop",
 	  .usage = "",
 	  .help = "drain and stop the running server",
@@ -82,12 +97,12 @@ const struct sat_command sat_commands[] = {
 	  .run = sat_cli_simple,
 	  OPTIONS(NEEDED("code", ""), NEEDED("parent", "")) },
 	{ .name = "user add",
-	  .usage = "--login L --name N --role rep|manager|hq|service|admin "
-		   "--territory C",
+	  .usage = "--login L --name N --role " ROLES " --territory C",
 	  .help = "a person, with the territory granted",
 	  .op = "user add",
 	  .run = sat_cli_simple,
-	  OPTIONS(NEEDED("login", ""), NEEDED("name", ""), NEEDED("role", ""),
+	  OPTIONS(NEEDED("login", ""), NEEDED("name", ""),
+		  { "role", SAT_OPTION_TEXT, true, "", ROLES },
 		  NEEDED("territory", "code of the home territory")) },
 	{ .name = "user list",
 	  .usage = "[--json]",
@@ -106,7 +121,7 @@ const struct sat_command sat_commands[] = {
 	  .op = "grant add",
 	  .run = sat_cli_simple,
 	  OPTIONS(NEEDED("login", ""), NEEDED("territory", ""),
-		  TEXT("role", "default: the person's"),
+		  CHOICE("role", "default: the person's", ROLES),
 		  TEXT("from", "day or UTC time"), TEXT("to", "")) },
 	{ .name = "grant remove",
 	  .usage = "--grant N",
@@ -120,12 +135,12 @@ const struct sat_command sat_commands[] = {
 	  .op = "grant list",
 	  .run = sat_cli_simple },
 	{ .name = "invite",
-	  .usage = "--login L [--host HOST:PORT]",
+	  .usage = "--login L [--host HOST:PORT] [--json]",
 	  .help = "print one line for `satcheld enroll`; one use, expires",
 	  .op = "invite",
 	  .run = sat_cli_invite,
 	  OPTIONS(NEEDED("login", ""),
-		  TEXT("host", "where that device reaches the server")) },
+		  HOST("host", "where that device reaches the server")) },
 	{ .name = "device list",
 	  .usage = "[--json]",
 	  .help = "every device and how far it is",
@@ -156,15 +171,16 @@ const struct sat_command sat_commands[] = {
 	  .help = "every live row of a table on standard output",
 	  .op = "export",
 	  .run = sat_cli_export,
-	  OPTIONS(TEXT("format", "csv (default) or json"),
+	  OPTIONS(CHOICE("format", "csv (default) or json", "csv|json"),
 		  PLACE("table", "")) },
 	{ .name = "report",
-	  .usage = "pipeline|activity [--by territory|region|manager|rep|"
-		   "stage|product|month|quarter] [--json]",
+	  .usage = "pipeline|activity [--by " BY "] [--json]",
 	  .help = "totals over the whole organisation",
 	  .op = "report",
 	  .run = sat_cli_simple,
-	  OPTIONS(TEXT("by", "default territory"), PLACE("what", "")) },
+	  OPTIONS(CHOICE("by", "default territory", BY),
+		  { "what", SAT_OPTION_PLACE, true, "",
+		    "pipeline|activity" }) },
 	{ .name = "history",
 	  .usage = "TABLE ID [--json]",
 	  .help = "a row's story: who wrote what, when, from which device",

@@ -82,12 +82,6 @@ int sat_cli_export(struct sat_call *call)
 	size_t rows = 0;
 	int rc;
 
-	if (format != NULL && strcmp(format, "json") != 0 &&
-	    strcmp(format, "csv") != 0) {
-		(void)fprintf(stderr, "satchel-server export: --format is csv "
-				      "or json\n");
-		return SAT_EXIT_USAGE;
-	}
 	rc = sat_gate_open(call->dir, &gate, &err);
 	if (rc != SAT_OK) {
 		err.rc = rc;

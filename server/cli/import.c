@@ -4,12 +4,18 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "common/file.h"
 #include "common/text.h"
 #include "server/cli/cli.h"
 
-enum { BATCH_LINES = 500, LINE_BYTES_MAX = 16 << 20 };
+/* One batch is one commit, and devices wait for it: so much and no more. */
+enum {
+	BATCH_LINES = 2000,
+	BATCH_BYTES = 1 << 20,
+	LINE_BYTES_MAX = 16 << 20,
+};
 
 struct import {
 	struct sat_call *call;
@@ -19,6 +25,7 @@ struct import {
 	json_t *header;     /* NULL until the first line was read */
 	json_t *line;       /* the fields so far */
 	json_t *lines;      /* the batch: [[line number, field ...], ...] */
+	size_t bytes;       /* of it */
 	struct sat_buf raw; /* the same fields as CSV, byte for byte */
 	bool alien;         /* one of them is not UTF-8 */
 	/* Lines of the file, as an editor counts them: the one being read, and
@@ -123,6 +130,7 @@ static void send_batch(struct import *m)
 	}
 	json_decref(result);
 	(void)json_array_clear(m->lines);
+	m->bytes = 0;
 }
 
 /* The field again, quoted, so that a refused line keeps bytes that are not
@@ -183,11 +191,12 @@ static void on_line(int end, void *arg)
 		json_decref(m->line);
 	} else {
 		(void)json_array_append_new(m->lines, m->line);
+		m->bytes += m->raw.len;
 	}
 	m->alien = false;
 	sat_buf_clear(&m->raw);
 	m->line = json_pack("[I]", m->began);
-	if (json_array_size(m->lines) >= BATCH_LINES)
+	if (json_array_size(m->lines) >= BATCH_LINES || m->bytes >= BATCH_BYTES)
 		send_batch(m);
 }
 
@@ -258,6 +267,30 @@ static void read_all(struct import *m, const char *path)
 	(void)fclose(in);
 }
 
+/* With nothing refused, the file of an earlier run would tell an old story.
+ * Only one of ours goes. */
+static void drop_stale_rejects(const struct import *m)
+{
+	static const char ours[] = "line,reason,";
+	FILE *f = fopen(m->reject_path, "r");
+	char head[sizeof ours] = "";
+
+	if (f == NULL)
+		return;
+	if (fgets(head, sizeof head, f) != NULL && strcmp(head, ours) == 0)
+		(void)unlink(m->reject_path);
+	(void)fclose(f);
+}
+
+/* Refused lines must not go over the very file that is read. */
+static bool is_same_file(const char *a, const char *b)
+{
+	struct stat x, y;
+
+	return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev &&
+	       x.st_ino == y.st_ino;
+}
+
 static int load_map(struct import *m, const char *path)
 {
 	json_error_t why;
@@ -281,6 +314,12 @@ int sat_cli_import(struct sat_call *call)
 			       "%s.reject.csv", file);
 		m.reject_path = m.default_path;
 	}
+	if (is_same_file(file, m.reject_path)) {
+		(void)fprintf(stderr,
+			      "satchel-server import: --reject is the file to "
+			      "be imported\n");
+		return SAT_EXIT_USAGE;
+	}
 	m.number = 1;
 	m.line = json_pack("[I]", m.number);
 	sat_buf_init(&m.raw, LINE_BYTES_MAX);
@@ -300,6 +339,8 @@ int sat_cli_import(struct sat_call *call)
 	if (m.reject != NULL && fclose(m.reject) != 0 && m.rc == SAT_OK)
 		m.rc = sat_err_set(&m.err, SAT_E_IO, 0, "import",
 				   "%s cannot be written", m.reject_path);
+	if (m.rc == SAT_OK && m.rejected == 0)
+		drop_stale_rejects(&m);
 	json_decref(m.map);
 	json_decref(m.header);
 	json_decref(m.line);

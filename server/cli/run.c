@@ -16,10 +16,9 @@
 struct app {
 	uv_loop_t loop;
 	uv_signal_t term, intr, hup;
-	const char *dir;
+	const char *dir, *listen; /* --listen, NULL when not given */
 	char db_path[4096];
 	char host[256];
-	char advertise[300];
 	uint16_t port;
 	struct sat_lock lock;
 	struct sat_journal journal;
@@ -101,6 +100,21 @@ static int read_keys(struct app *app, struct sat_err *err)
 	return rc;
 }
 
+/* The file, and what the command line says above it. */
+static int read_config(const struct app *app, struct sat_config **ret,
+		       struct sat_err *err)
+{
+	char path[4096];
+	int rc;
+
+	rc = sat_path_join(path, sizeof path, app->dir, "server.conf", err);
+	if (rc == SAT_OK)
+		rc = sat_config_load(SAT_PART_SERVER, path, ret, err);
+	if (rc == SAT_OK && app->listen != NULL)
+		rc = sat_config_set(*ret, "listen", app->listen, err);
+	return rc;
+}
+
 /* SIGHUP: complete new settings and certificates, or the old ones stay. */
 static void on_hup(uv_signal_t *handle, int number)
 {
@@ -109,13 +123,10 @@ static void on_hup(uv_signal_t *handle, int number)
 	struct sat_tls_ctx *tls = NULL;
 	const char *stuck;
 	struct sat_err err;
-	char path[4096];
 	int rc;
 
 	(void)number;
-	rc = sat_path_join(path, sizeof path, app->dir, "server.conf", &err);
-	if (rc == SAT_OK)
-		rc = sat_config_load(SAT_PART_SERVER, path, &next, &err);
+	rc = read_config(app, &next, &err);
 	if (rc == SAT_OK)
 		rc = read_keys(app, &err);
 	if (rc == SAT_OK)
@@ -130,6 +141,7 @@ static void on_hup(uv_signal_t *handle, int number)
 	sat_log_set_level(
 		(enum sat_log_level)sat_config_int(next, SAT_CFG_LOG_LEVEL));
 	sat_server_reload(app->server, next, tls);
+	sat_admin_socket_reload(app->socket, next);
 	sat_tls_ctx_free(app->tls);
 	sat_config_free(app->config);
 	app->config = next;
@@ -138,19 +150,26 @@ static void on_hup(uv_signal_t *handle, int number)
 		SAT_KV_STR("needs_restart", stuck == NULL ? "" : stuck));
 }
 
+/* COMMITTER THREAD, which alone uses the journal. */
+static int note(void *arg, const char *line, struct sat_err *err)
+{
+	struct app *app = arg;
+
+	return sat_journal_append(&app->journal, sat_slice_str(line), err);
+}
+
 /* COMMITTER THREAD: a replica id is in the journal before it is given out,
  * so that a restored database cannot give it out again. */
 static int on_replica(void *arg, uint32_t replica, struct sat_err *err)
 {
-	struct app *app = arg;
 	char line[64];
 
 	(void)snprintf(line, sizeof line, "replica %lu",
 		       (unsigned long)replica);
-	return sat_journal_append(&app->journal, sat_slice_str(line), err);
+	return note(arg, line, err);
 }
 
-static int open_files(struct app *app, const char *listen, struct sat_err *err)
+static int open_files(struct app *app, struct sat_err *err)
 {
 	char path[4096];
 	int rc;
@@ -172,12 +191,7 @@ static int open_files(struct app *app, const char *listen, struct sat_err *err)
 					  (long)app->lock.holder, app->dir);
 	}
 	if (rc == SAT_OK)
-		rc = sat_path_join(path, sizeof path, app->dir, "server.conf",
-				   err);
-	if (rc == SAT_OK)
-		rc = sat_config_load(SAT_PART_SERVER, path, &app->config, err);
-	if (rc == SAT_OK && listen != NULL)
-		rc = sat_config_set(app->config, "listen", listen, err);
+		rc = read_config(app, &app->config, err);
 	if (rc == SAT_OK)
 		rc = read_keys(app, err);
 	if (rc == SAT_OK)
@@ -221,11 +235,10 @@ static int start(struct app *app, struct sat_err *err)
 	struct sat_admin_socket_options a = { .loop = &app->loop,
 					      .config = app->config,
 					      .dir = app->dir,
-					      .advertise = app->advertise,
 					      .on_stop = stop,
+					      .note = note,
 					      .arg = app };
 	const char *listen = sat_config_text(app->config, SAT_CFG_LISTEN);
-	const char *advertise = sat_config_text(app->config, SAT_CFG_ADVERTISE);
 	int rc = read_org(app, err);
 
 	if (rc != SAT_OK)
@@ -240,12 +253,6 @@ static int start(struct app *app, struct sat_err *err)
 	if (rc != SAT_OK)
 		return rc;
 	app->port = sat_server_port(app->server);
-	if (*advertise != '\0')
-		(void)snprintf(app->advertise, sizeof app->advertise, "%s",
-			       advertise);
-	else
-		(void)snprintf(app->advertise, sizeof app->advertise,
-			       "localhost:%u", (unsigned)app->port);
 	a.server = app->server;
 	rc = sat_admin_socket_open(&a, &app->socket, err);
 	if (rc != SAT_OK)
@@ -285,7 +292,9 @@ static void clean_up(struct app *app)
 
 int sat_cli_run(struct sat_call *call)
 {
-	struct app app = { .dir = call->dir };
+	struct app app = { .dir = call->dir,
+			   .listen = json_string_value(
+				   json_object_get(call->args, "listen")) };
 	struct sat_buf *bufs[] = { &app.ca, &app.ca_key, &app.cert, &app.key,
 				   &app.org };
 	struct sat_err err;
@@ -294,9 +303,7 @@ int sat_cli_run(struct sat_call *call)
 	app.lock.fd = app.journal.fd = -1;
 	for (size_t i = 0; i < SAT_COUNT_OF(bufs); i++)
 		sat_buf_init(bufs[i], SAT_PEM_BYTES_MAX);
-	rc = open_files(
-		&app, json_string_value(json_object_get(call->args, "listen")),
-		&err);
+	rc = open_files(&app, &err);
 	if (rc == SAT_OK) {
 		sat_log_set_level((enum sat_log_level)sat_config_int(
 			app.config, SAT_CFG_LOG_LEVEL));

@@ -7,6 +7,8 @@
 #include "common/text.h"
 #include "server/cli/cli.h"
 
+enum { STOP_WAIT_MS = 60 * 1000 };
+
 int sat_exit_code(int rc)
 {
 	if (rc == SAT_OK)
@@ -91,11 +93,15 @@ int sat_cli_stop(struct sat_call *call)
 	sat_gate_close(gate);
 	if (rc != SAT_OK)
 		return sat_complain("stop", &err);
-	/* Stopped means: the lock is free again. */
-	rc = sat_gate_open(call->dir, &gate, &err);
-	if (rc != SAT_OK)
-		return sat_complain("stop", &err);
-	sat_gate_close(gate);
+	/* Stopped means: the lock is free again. Draining takes 5 s at most,
+	 * a last commit may take longer. */
+	if (!sat_gate_is_free(call->dir, STOP_WAIT_MS)) {
+		(void)fprintf(stderr,
+			      "satchel-server stop: it was told to stop, but "
+			      "is still at it after %d s\n",
+			      STOP_WAIT_MS / 1000);
+		return SAT_EXIT_BUSY;
+	}
 	(void)puts("stopped");
 	return SAT_EXIT_OK;
 }
@@ -104,7 +110,7 @@ int sat_cli_stop(struct sat_call *call)
  * trust: the hash of the CA's key. */
 int sat_cli_invite(struct sat_call *call)
 {
-	char path[4096], pin[2 * SAT_SHA256_BYTES + 1];
+	char path[4096], pin[2 * SAT_SHA256_BYTES + 1], line[1024];
 	struct sat_cert_info ca;
 	struct sat_buf pem;
 	struct sat_err err;
@@ -125,9 +131,18 @@ int sat_cli_invite(struct sat_call *call)
 		return sat_complain("invite", &err);
 	}
 	sat_hex_format(ca.spki, sizeof ca.spki, pin);
-	(void)printf("satchel://%s/%s/%s\n",
-		     json_string_value(json_object_get(result, "host")),
-		     json_string_value(json_object_get(result, "token")), pin);
+	(void)snprintf(line, sizeof line, "satchel://%s/%s/%s",
+		       json_string_value(json_object_get(result, "host")),
+		       json_string_value(json_object_get(result, "token")),
+		       pin);
+	if (call->json) {
+		(void)json_object_set_new(result, "invitation",
+					  json_string(line));
+		sat_print_result(stdout, result, true);
+	} else {
+		(void)puts(line);
+	}
+	sat_secret_wipe(line, sizeof line);
 	json_decref(result);
 	return fflush(stdout) == 0 ? SAT_EXIT_OK : SAT_EXIT_FAILED;
 }

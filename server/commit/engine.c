@@ -421,6 +421,12 @@ struct sat_store *sat_engine_store(struct sat_engine *e)
 	return e->store;
 }
 
+int sat_engine_stored_epoch(struct sat_store *store, uint64_t *ret,
+			    struct sat_err *err)
+{
+	return sat_setting_get_u64(store, KEY_EPOCH, ret, err);
+}
+
 uint64_t sat_engine_epoch(const struct sat_engine *e)
 {
 	return e->epoch;

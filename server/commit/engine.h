@@ -123,6 +123,9 @@ int sat_engine_rights_changed(struct sat_engine *e,
 
 struct sat_store *sat_engine_store(struct sat_engine *e);
 uint64_t sat_engine_epoch(const struct sat_engine *e);
+/* The same without an engine. SAT_E_NOTFOUND in a store that has none yet. */
+int sat_engine_stored_epoch(struct sat_store *store, uint64_t *ret,
+			    struct sat_err *err) SAT_MUST_CHECK;
 /* The server's own replica id in this epoch. */
 uint32_t sat_engine_self(const struct sat_engine *e);
 

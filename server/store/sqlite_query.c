@@ -1,4 +1,4 @@
-/* Read-only queries of reports and exports. */
+/* Read-only queries of reports and exports, and counts. */
 #include "server/store/sqlite_store.h"
 
 #include <stdlib.h>
@@ -30,6 +30,34 @@ static int each_row(struct sat_store *s, sqlite3_stmt *st, const char **names,
 		if (rc != SAT_OK)
 			return rc;
 	}
+}
+
+int sat_store_count(struct sat_store *s, const struct sat_table *t,
+		    uint64_t *ret_live, uint64_t *ret_deleted,
+		    struct sat_err *err)
+{
+	sqlite3_stmt *st = NULL;
+	struct sat_buf sql;
+	const char *text;
+	int rc;
+
+	sat_buf_init(&sql, SAT_STORE_SQL_MAX);
+	rc = sat_sql_add(&sql, err,
+			 "SELECT count(*), count(nullif(_flags & 2, 0))"
+			 " FROM \"%s\"",
+			 t->name);
+	if (rc == SAT_OK)
+		rc = sat_sql_end(&sql, &text, err);
+	if (rc == SAT_OK)
+		rc = sat_db_find(&s->db, text, NULL, 0, &st, err);
+	if (rc == SAT_OK && st != NULL) {
+		*ret_deleted = (uint64_t)sqlite3_column_int64(st, 1);
+		*ret_live =
+			(uint64_t)sqlite3_column_int64(st, 0) - *ret_deleted;
+		sat_db_reset(st);
+	}
+	sat_buf_fini(&sql);
+	return rc;
 }
 
 int sat_store_query(struct sat_store *s, const char *sql,

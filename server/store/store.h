@@ -173,6 +173,10 @@ int sat_store_row_put(struct sat_store *s, const struct sat_table *t,
 int sat_store_rows(struct sat_store *s, const struct sat_table *t, int column,
 		   const struct sat_value *value, sat_row_cb cb, void *arg,
 		   struct sat_err *err) SAT_MUST_CHECK;
+/* How many rows are alive and how many deleted. */
+int sat_store_count(struct sat_store *s, const struct sat_table *t,
+		    uint64_t *ret_live, uint64_t *ret_deleted,
+		    struct sat_err *err) SAT_MUST_CHECK;
 
 /* -- feed -- */
 /* id is kept for evictions only. SAT_E_EXISTS: (scope, seq) is taken. */
