@@ -4,14 +4,12 @@ and the next good changeset is applied.
 """
 # timeout: 300
 
-import os
 import random
-import struct
 
 import peer_codec as codec
-from harness import NIGHTLY, check, equal, main, seed, wait_for
+from harness import NIGHTLY, check, equal, main, seed
 from peer import APPLIED, REJECTED, Gone, Refused, now_ms, uuid7
-from peer_org import FULL, Watched, account, visit
+from peer_org import Watched, account, visit
 
 MALFORMED, VALUE, REQUIRED, ROLE, DERIVED, APPEND_ONLY, SCOPE, PARENT = range(
     1, 9
@@ -264,7 +262,7 @@ def rubbish_inside():
 def contents():
     """What the gate must refuse, by reason."""
     with Watched("push-gate") as c:
-        p, cid, hugo = c.peer("ann"), c.peer("cid"), c.peer("hugo")
+        p, cid = c.peer("ann"), c.peer("cid")
         x = account(p)
         theirs = account(cid, name="Cid's")
         table = p.cat.by_name
