@@ -188,10 +188,14 @@ static void shut(struct sat_link *l)
 		sat_link_close(l, l->why, NULL);
 }
 
+/* Of two ends that both stop reading until the other has read, neither would
+ * go on: so only a server stops. */
 static bool may_handle(const struct sat_link *l)
 {
+	bool full = l->choked && l->listener != NULL;
+
 	return l->state == LINK_HANDSHAKE ||
-	       (l->state == LINK_OPEN && !l->paused && !l->choked);
+	       (l->state == LINK_OPEN && !l->paused && !full);
 }
 
 /* Hand one frame over. SAT_AGAIN: there is no whole one. */
@@ -382,19 +386,29 @@ static void set_reading(struct sat_link *l)
 		sat_link_close(l, SAT_E_IO, uv_strerror(rc));
 }
 
+/* Less waits to be sent than did: what may go on now? */
+static void look_at_queue(struct sat_link *l)
+{
+	size_t pending = sat_link_pending(l);
+
+	if (l->choked && pending < SAT_LINK_OUT_RESUME) {
+		l->choked = false;
+		l->pump_due = true;
+		sat_link_arm_turn(l);
+	}
+	if (l->drain == DRAIN_WANTED && pending < SAT_LINK_OUT_LOW) {
+		l->drain = DRAIN_SEEN;
+		sat_link_arm_turn(l);
+	}
+}
+
 void sat_link_settle(struct sat_link *l)
 {
 	if (l->state == LINK_CONNECTING || l->state == LINK_CLOSING)
 		return;
 	sat_link_flush(l);
-	if (l->choked && l->state == LINK_OPEN &&
-	    sat_link_pending(l) < SAT_LINK_OUT_LOW) {
-		l->choked = false;
-		l->pump_due = true;
-		sat_link_arm_turn(l);
-		if (l->handler->on_drain != NULL)
-			l->handler->on_drain(l, l->arg);
-	}
+	if (l->state == LINK_OPEN)
+		look_at_queue(l);
 	if (l->state != LINK_CLOSING)
 		shut(l);
 	if (l->state != LINK_CLOSING)
@@ -404,11 +418,21 @@ void sat_link_settle(struct sat_link *l)
 static void on_turn(uv_idle_t *turn)
 {
 	struct sat_link *l = turn->data;
+	enum link_drain drain = l->drain;
 
 	(void)uv_idle_stop(turn);
 	if (l->pump_due && l->state == LINK_OPEN) {
 		l->pump_due = false;
 		pump(l, (struct sat_slice){ NULL, 0 });
+	}
+	if (drain == DRAIN_SEEN && l->drain == DRAIN_SEEN) {
+		l->drain = DRAIN_SOON;
+		sat_link_arm_turn(l);
+	} else if (drain == DRAIN_SOON && l->drain == DRAIN_SOON &&
+		   l->state == LINK_OPEN) {
+		l->drain = DRAIN_NONE;
+		if (l->handler->on_drain != NULL)
+			l->handler->on_drain(l, l->arg);
 	}
 	sat_link_settle(l);
 }

@@ -10,6 +10,11 @@
  * first byte. FINISHING says good-bye: what is queued still goes out, what
  * comes in is dropped, two seconds at most.
  *
+ * A client's link goes on reading whatever waits to be sent, so an owner must
+ * not pause it until its own output has gone: two ends that wait for each
+ * other to read wait until TCP gives up, after SAT_LINK_UNANSWERED_MS. That
+ * time also bounds how long a peer's bytes may be left unread in a full socket.
+ *
  * A link frees itself right after on_closed. No call of this header ever calls
  * back before it returns: callbacks come from the loop.
  * SIGPIPE must be ignored by the program.
@@ -26,8 +31,13 @@ struct sat_link;
 struct sat_listener;
 
 enum {
-	SAT_LINK_OUT_HIGH = 256 * 1024, /* over it: stop reading and handling */
-	SAT_LINK_OUT_LOW = 64 * 1024,   /* below it: go on, on_drain          */
+	/* Bytes queued to be sent. Over HIGH a server's link stops reading and
+	 * handling until it is below RESUME; owners stop making pages over
+	 * HIGH until on_drain, which comes below LOW. Input thus has its turn
+	 * before output is made anew. */
+	SAT_LINK_OUT_HIGH = 256 * 1024,
+	SAT_LINK_OUT_RESUME = 192 * 1024,
+	SAT_LINK_OUT_LOW = 64 * 1024,
 	SAT_LINK_OUT_MAX = 2 * 1024 * 1024, /* over it: close with E_LIMIT    */
 	SAT_LINK_HANDSHAKE_MS = 10 * 1000, /* from connect or accept to OPEN  */
 	SAT_LINK_ATTEMPT_MS = 5 * 1000,    /* for one of several addresses    */
@@ -47,8 +57,8 @@ struct sat_link_handler {
 	/* One frame as it came (see sat_frame_open); borrowed for the call. */
 	void (*on_frame)(struct sat_link *link, void *arg,
 			 const struct sat_frame *frame);
-	/* What was queued fell below SAT_LINK_OUT_LOW after it had been above
-	 * SAT_LINK_OUT_HIGH. May be NULL. */
+	/* What was queued has fallen below SAT_LINK_OUT_LOW after it had been
+	 * above SAT_LINK_OUT_HIGH, and input had a turn since. May be NULL. */
 	void (*on_drain)(struct sat_link *link, void *arg);
 	/* The last callback. rc SAT_OK: ended between frames, by either side;
 	 * else what went wrong, and detail says it for a log. On a server it

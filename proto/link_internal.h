@@ -14,6 +14,15 @@ enum link_state {
 	LINK_STATE_COUNT
 };
 
+/* How far on_drain is. There is one look at the socket between SOON and the
+ * call, so that a producer who fills up at once leaves room for input. */
+enum link_drain {
+	DRAIN_NONE, /* was not over HIGH since the last one */
+	DRAIN_WANTED,
+	DRAIN_SEEN, /* below LOW                            */
+	DRAIN_SOON, /* at the next turn                     */
+};
+
 enum {
 	/* What TLS adds to SAT_LINK_OUT_MAX bytes of frames. */
 	LINK_WIRE_OUT_MAX = SAT_LINK_OUT_MAX + 256 * 1024,
@@ -37,7 +46,9 @@ struct sat_link {
 	bool tcp_live;  /* tcp is initialised and not yet closed          */
 	bool announced; /* the owner knows of it: tell him when it ends   */
 	bool opened;    /* on_open was called                             */
-	bool trusted, paused, choked, reading, in_flight, shut;
+	bool trusted, paused, reading, in_flight, shut;
+	bool choked; /* too much waits to be sent */
+	enum link_drain drain;
 	bool pump_due; /* handle what is buffered, at the next turn */
 
 	struct sat_tls *tls;

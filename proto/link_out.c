@@ -81,8 +81,10 @@ int sat_link_send(struct sat_link *l, struct sat_slice frames)
 		sat_link_close(l, rc, "no room for a frame to send");
 		return rc;
 	}
-	if (sat_link_pending(l) > SAT_LINK_OUT_HIGH)
+	if (sat_link_pending(l) > SAT_LINK_OUT_HIGH) {
 		l->choked = true;
+		l->drain = DRAIN_WANTED;
+	}
 	sat_link_arm_turn(l);
 	return SAT_OK;
 }

@@ -203,20 +203,16 @@ static void enrolment_can_prove_possession(void **state)
 	world_fini(&w);
 }
 
-static bool flood(struct end *e)
+static void flood(struct end *e)
 {
-	while (sat_link_pending(e->link) <= SAT_LINK_OUT_HIGH) {
-		if (send_frame(e, 1, 0, 8000) != SAT_OK)
-			return false;
-	}
-	return true;
+	while (sat_link_pending(e->link) <= SAT_LINK_OUT_HIGH)
+		assert_int_equal(send_frame(e, 1, 0, 8000), SAT_OK);
 }
 
 static void flood_on(struct end *e)
 {
-	if (e->link != NULL && !sat_link_closing(e->link) &&
-	    e->frames < 2000000)
-		(void)flood(e);
+	if (e->link != NULL && !sat_link_closing(e->link))
+		flood(e);
 }
 
 /* The peer reads nothing: the server stops handling its requests, and holds a
@@ -349,6 +345,34 @@ static void a_producer_follows_on_drain(void **state)
 	world_fini(&w);
 }
 
+static bool both_got_much(void *arg)
+{
+	const struct end *e = arg;
+
+	return e->bytes > 8000000 && e->w->server[0].bytes > 8000000;
+}
+
+/* A device uploads while it downloads: neither end may wait for the other to
+ * read first. */
+static void two_floods_pass_each_other(void **state)
+{
+	static struct world w;
+	struct end client;
+
+	(void)state;
+	world_init(&w);
+	w.on_open = flood_on;
+	w.on_drain = flood_on;
+	end_connect(&client, &w);
+	(void)run_open(&client);
+	flood_on(&client);
+	run_until(&w, both_got_much, &client);
+	assert_int_equal(client.closed, 0);
+	sat_link_close(client.link, SAT_OK, NULL);
+	run_until(&w, is_closed, &client);
+	world_fini(&w);
+}
+
 /* Clients in a process of their own, so that what this one's heap holds
  * afterwards is the server's side. */
 static void idle_clients(uint16_t port, int count)
@@ -425,6 +449,7 @@ int main(void)
 		cmocka_unit_test(a_full_owner_gets_one_frame_at_a_time),
 		cmocka_unit_test(an_owner_that_floods_a_deaf_peer_is_cut_off),
 		cmocka_unit_test(a_producer_follows_on_drain),
+		cmocka_unit_test(two_floods_pass_each_other),
 	};
 
 	return cmocka_run_group_tests(tests, link_set_up, link_tear_down);
