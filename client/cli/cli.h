@@ -59,6 +59,9 @@ enum sat_cli_option {
 	SAT_OPT_ALL,
 	SAT_OPT_KEEP,
 	SAT_OPT_TIMEOUT,
+	SAT_OPT_SET, /* any number of times: sat_cli.set */
+	SAT_OPT_FILE,
+	SAT_OPT_MINE,
 	SAT_OPT_COUNT
 };
 #define SAT_OPT_BIT(o) (UINT64_C(1) << (o))
@@ -91,7 +94,8 @@ struct sat_cli {
 	bool json;
 	const char *value[SAT_OPT_COUNT]; /* NULL: not given; flags: ""   */
 	const char *word[SAT_CLI_WORDS_MAX];
-	int words;
+	const char *set[SAT_CLI_WORDS_MAX];
+	int words, sets;
 	struct sat_replica *replica;
 	const struct sat_catalogue *catalogue; /* the replica's          */
 	struct sat_replica_status status;      /* as of the opening           */
@@ -118,6 +122,10 @@ int sat_cli_error(const struct sat_cli *c);
 
 /* Open DIR/replica.db, its catalogue and status. SAT_CLI_OK, else said. */
 int sat_cli_open(struct sat_cli *c);
+
+/* Make what was just written part of what the replica shows and sends, as the
+ * daemon would: only when none runs. SAT_CLI_OK, else said. */
+int sat_cli_gather(struct sat_cli *c);
 
 /* The end of a command that printed: SAT_CLI_FAILED when stdout is broken. */
 int sat_cli_done(const struct sat_cli *c);

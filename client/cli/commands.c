@@ -110,6 +110,20 @@ const struct sat_cli_option_text sat_cli_options[SAT_OPT_COUNT] = {
 			      "SECONDS",
 			      { "how long to wait (default 30)",
 				"最长等待秒数（默认 30）" } },
+	[SAT_OPT_SET] = { "set",
+			  "TABLE.FIELD=VALUE",
+			  { "a value to send instead; may be repeated",
+			    "改为提交的值，可重复给出" } },
+	[SAT_OPT_FILE] = { "file",
+			   "FILE",
+			   { "values to send instead, as `rejected show "
+			     "--json` "
+			     "prints them",
+			     "含新值的文件，格式同 rejected show --json" } },
+	[SAT_OPT_MINE] = { "mine",
+			   NULL,
+			   { "only where I wrote one of the values",
+			     "只列出涉及我所写内容的冲突" } },
 };
 
 #define BIT SAT_OPT_BIT
@@ -219,12 +233,14 @@ const struct sat_cli_command sat_cli_commands[] = {
 	    "处理冲突：shown 保留当前值，other 恢复另一值" },
 	  sat_cli_resolve },
 	{ "rejected",
-	  "[list | show N | retry N|all | discard N|all]",
+	  "[list | show N | retry N|all | edit N | discard N|all]",
 	  0,
 	  2,
 	  0,
-	  BIT(SAT_OPT_LIMIT),
-	  { "changes that the server did not accept", "服务器未接受的修改" },
+	  BIT(SAT_OPT_LIMIT) | BIT(SAT_OPT_SET) | BIT(SAT_OPT_FILE),
+	  { "changes that the server did not accept; edit sends corrected "
+	    "values",
+	    "服务器未接受的修改；edit 改正后重新提交" },
 	  sat_cli_rejected },
 	{ "sync",
 	  "",

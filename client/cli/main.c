@@ -229,6 +229,11 @@ static int take_option(struct sat_cli *c, int left, char **argv)
 	    !sat_utf8_valid(sat_slice_str(argv[1])))
 		return 0;
 	c->value[o] = eq != NULL ? eq + 1 : argv[1];
+	if (o == SAT_OPT_SET) {
+		if (c->sets == SAT_CLI_WORDS_MAX)
+			return 0;
+		c->set[c->sets++] = c->value[o];
+	}
 	if (o == SAT_OPT_LANG) /* at once: what follows may be wrong */
 		c->lang = is_chinese(c->value[o]) ? SAT_LANG_ZH : SAT_LANG_EN;
 	return eq != NULL ? 1 : 2;

@@ -465,17 +465,37 @@ static void say_verified(const struct sat_cli *c, pid_t daemon, bool sound,
 	(void)printf(SAT_TR(c, "digest: %s\n", "摘要：%s\n"), digest_word(c));
 }
 
+/* The process of the daemon, 0 when none runs. */
+static int find_daemon(struct sat_cli *c, pid_t *ret)
+{
+	char path[4096];
+	int rc = sat_path_join(path, sizeof path, c->dir, "lock", &c->err);
+
+	*ret = 0;
+	if (rc == SAT_OK && sat_file_exists(path))
+		rc = sat_lock_holder(path, ret, &c->err);
+	return rc;
+}
+
+int sat_cli_gather(struct sat_cli *c)
+{
+	pid_t daemon;
+	uint64_t seq;
+	int rc = find_daemon(c, &daemon);
+
+	if (rc == SAT_OK && daemon == 0)
+		rc = sat_replica_harvest(c->replica, now_ms(), true, 5000, &seq,
+					 &c->err);
+	return rc == SAT_OK ? SAT_CLI_OK : sat_cli_error(c);
+}
+
 int sat_cli_verify(struct sat_cli *c)
 {
 	uint64_t rows = 0, bad = 0;
 	bool sound = false;
 	pid_t daemon = 0;
-	char path[4096];
-	int rc;
+	int rc = find_daemon(c, &daemon);
 
-	rc = sat_path_join(path, sizeof path, c->dir, "lock", &c->err);
-	if (rc == SAT_OK && sat_file_exists(path))
-		rc = sat_lock_holder(path, &daemon, &c->err);
 	if (rc == SAT_OK)
 		rc = check_file(c, &sound);
 	if (rc == SAT_OK && sound && daemon == 0)

@@ -6,7 +6,9 @@
  * An intent's value: for a counter the increment, for a set the whole set, for
  * a field that is NULL nothing (the row is deleted), else the new value.
  * context: 'replica:seq,...' in rising order, '' for nothing seen, NULL for
- * what the replica holds now. */
+ * what the replica holds now. A '+' before it: remembered from long ago (the
+ * content of a rejected change); what the replica does not hold any more is
+ * left out, and all of its own writes are in. */
 #include "client/replica/internal.h"
 
 #include <stdio.h>
@@ -67,12 +69,42 @@ static bool skip(struct sat_slice *s, char c)
 	return true;
 }
 
+/* A dot of a remembered context, as far as the replica holds it. */
+static void remember(struct sat_vv held, uint32_t self, struct sat_dot dot,
+		     struct sat_dot *dots, uint32_t *count)
+{
+	uint64_t have = sat_vv_get(held, dot.replica);
+
+	if (dot.replica == self || dot.seq > have)
+		dot.seq = have;
+	if (dot.seq > 0)
+		dots[(*count)++] = dot;
+}
+
+/* The remembered dots of others, and all of our own. */
+static bool remembered(struct sat_arena *a, struct sat_vv seen,
+		       struct sat_vv held, uint32_t self, struct sat_vv *ret)
+{
+	struct sat_dot own = { self, sat_vv_get(held, self) };
+	struct sat_dot *dots =
+		sat_arena_array(a, (size_t)seen.count + 1, sizeof *dots);
+	uint32_t count = 0;
+
+	if (dots == NULL || !sat_vv_valid(seen))
+		return false;
+	for (uint32_t i = 0; i < seen.count; i++)
+		remember(held, self, seen.dots[i], dots, &count);
+	*ret = (struct sat_vv){ dots, count };
+	return own.seq == 0 || sat_vv_with(a, *ret, own, ret) == SAT_OK;
+}
+
 /* False: not a vector, or one that names what this replica has not seen. */
 static bool parse_context(struct sat_arena *a, struct sat_slice s,
-			  struct sat_vv held, struct sat_vv *ret)
+			  struct sat_vv held, uint32_t self, struct sat_vv *ret)
 {
 	struct sat_dot *dots = sat_arena_array(a, s.len / 3 + 1, sizeof *dots);
 	struct sat_vv vv = { dots, 0 };
+	bool old = skip(&s, '+');
 	uint64_t replica, seq;
 
 	if (dots == NULL)
@@ -84,6 +116,8 @@ static bool parse_context(struct sat_arena *a, struct sat_slice s,
 			return false;
 		dots[vv.count++] = (struct sat_dot){ (uint32_t)replica, seq };
 	}
+	if (old)
+		return remembered(a, vv, held, self, ret);
 	*ret = vv;
 	return sat_vv_valid(vv) && sat_vv_leq(vv, held);
 }
@@ -200,7 +234,8 @@ static int form_delta(struct wish *w, struct sat_held *held,
 				 .at_ms = w->at_ms };
 	rc = sat_vv_copy(a, held->row.vv, &d->context);
 	if (rc == SAT_OK && w->has_context &&
-	    !parse_context(a, w->context, held->row.vv, &d->context))
+	    !parse_context(a, w->context, held->row.vv,
+			   (uint32_t)w->r->facts.replica, &d->context))
 		w->reason = SAT_REASON_FORGED;
 	if (w->column == COLUMN_TOUCH)
 		choose_touch(w, values);

@@ -95,16 +95,28 @@ static void add_json_change(struct sat_sql *s, const struct sat_column *c,
 	sat_sql_add(s, "}");
 }
 
+/* What the author had seen: trying again must not claim more. */
+static void add_json_context(struct sat_sql *s, struct sat_vv seen)
+{
+	sat_sql_add(s, "\"context\":\"");
+	for (uint32_t i = 0; i < seen.count; i++)
+		sat_sql_add(s, "%s%u:%llu", i == 0 ? "" : ",",
+			    seen.dots[i].replica,
+			    (unsigned long long)seen.dots[i].seq);
+	sat_sql_add(s, "\",");
+}
+
 static void add_json_delta(struct sat_sql *s, const struct sat_delta *d)
 {
 	static const char *const ops[] = { "insert", "update", "delete" };
 	char id[SAT_UUID_CHARS + 1];
 
 	sat_id_format(&d->id, id);
-	sat_sql_add(s,
-		    "{\"table\":\"%s\",\"id\":\"%s\",\"op\":\"%s\","
-		    "\"fields\":{",
+	sat_sql_add(s, "{\"table\":\"%s\",\"id\":\"%s\",\"op\":\"%s\",",
 		    d->table->name, id, ops[d->op]);
+	if (d->op != SAT_OP_INSERT && d->context.count > 0)
+		add_json_context(s, d->context);
+	sat_sql_add(s, "\"fields\":{");
 	for (uint32_t i = 0; i < d->change_count; i++) {
 		if (i > 0)
 			sat_sql_add(s, ",");
