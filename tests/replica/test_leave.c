@@ -20,6 +20,10 @@ static void a_row_leaves_with_its_last_scope(void **state)
 	toy_account(f);
 	toy_refs(f, 0, "account", "a1");
 	toy_checkpoint(f, true);
+	/* in two scopes it counts twice, also when it changes */
+	(void)toy_write(f, 'u', "account", "a1", "phone", "5", NULL);
+	toy_send(f, REP_SCOPE, "account", "a1");
+	toy_checkpoint(f, true);
 	toy_evict(f, REP_SCOPE, "account", "a1");
 	toy_checkpoint(f, true);
 	expect(f, "SELECT count(*) FROM account", "1");
