@@ -319,6 +319,27 @@ static void a_restored_server_gets_it_all_again(void **state)
 	expect(f, "SELECT count(*) FROM _satchel_dirty", "0");
 }
 
+/* Rejected once more by a server that has forgotten it: listed once. */
+static void a_rejection_is_listed_once(void **state)
+{
+	struct fixture *f = *state;
+	struct sat_msg_welcome w = welcome(SAT_ROLE_REP);
+
+	toy_account(f);
+	app(f, "UPDATE account SET phone = '1'");
+	assert_int_equal(harvest(f), 1);
+	toy_verdict(f, 1, SAT_VERDICT_REJECTED, 0, 0, SAT_REASON_SCOPE,
+		    "account", "a1");
+	w.epoch = 100;
+	assert_int_equal(sat_replica_welcome(f->r, &w, 0, &f->err), SAT_AGAIN);
+	expect(f, "SELECT state FROM _satchel_outbox", "0");
+	toy_verdict(f, 1, SAT_VERDICT_REJECTED, 0, 0, SAT_REASON_SCOPE,
+		    "account", "a1");
+	expect(f, "SELECT state FROM _satchel_outbox", "2");
+	expect(f, "SELECT seq FROM _satchel_rejected", "1");
+	expect(f, "SELECT phone FROM account", "100");
+}
+
 /* A checkpoint of a pull that did not start over must not sweep. */
 static void a_partial_pull_sweeps_nothing(void **state)
 {
@@ -404,6 +425,10 @@ static void upkeep_keeps_what_is_needed(void **state)
 	f->now_ms = 120 * day;
 	toy_verdict(f, 2, SAT_VERDICT_APPLIED, SAT_VERDICT_AS_HELD,
 		    toy_push(f, 2), 0, NULL, NULL);
+	/* rejected ones stay, however old, for the person to see */
+	f->now_ms = 90 * day;
+	toy_verdict(f, 3, SAT_VERDICT_REJECTED, 0, 0, SAT_REASON_SCOPE, NULL,
+		    NULL);
 	OK(sat_replica_upkeep(f->r, 0, 30, 125 * day, &f->err));
 	expect(f, "SELECT seq FROM _satchel_outbox ORDER BY seq", "1\n2\n3");
 	(void)snprintf(wal, sizeof wal, "%s-wal", f->path);
@@ -576,6 +601,7 @@ int main(void)
 		T(hello_tells_what_welcome_said),
 		T(another_role_reads_everything_again),
 		T(a_restored_server_gets_it_all_again),
+		T(a_rejection_is_listed_once),
 		T(a_partial_pull_sweeps_nothing),
 		T(an_old_copy_of_the_file_is_found_out),
 		T(a_page_in_parts_is_joined),
