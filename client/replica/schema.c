@@ -199,7 +199,8 @@ static int table_exists(struct sat_replica *r, const char *name, bool *ret,
 }
 
 /* Columns the table does not have yet. Without a default: rows that are there
- * hold nothing in them, here as on the server; harvest fills new ones. */
+ * hold nothing in them, here as on the server; harvest fills new ones. Only a
+ * counter is 0 from the start, so that n + 1 works. */
 static int add_columns(struct sat_replica *r, struct sat_sql *s,
 		       const struct sat_table *t, struct sat_err *err)
 {
@@ -209,6 +210,8 @@ static int add_columns(struct sat_replica *r, struct sat_sql *s,
 
 	for (uint16_t i = 0; rc == SAT_OK && i < t->column_count; i++) {
 		const struct sat_column *c = &t->columns[i];
+		const char *zero =
+			c->type == SAT_TYPE_COUNTER ? " DEFAULT 0" : "";
 
 		args[1] = sat_bind_str(c->name);
 		rc = sat_db_find(&r->db,
@@ -222,9 +225,10 @@ static int add_columns(struct sat_replica *r, struct sat_sql *s,
 			continue;
 		}
 		sat_sql_add(s,
-			    "ALTER TABLE %s ADD COLUMN %s %s;\n"
-			    "ALTER TABLE _satchel_before_%s ADD COLUMN %s;\n",
-			    t->name, c->name, declared(c), t->name, c->name);
+			    "ALTER TABLE %s ADD COLUMN %s %s%s;\n"
+			    "ALTER TABLE _satchel_before_%s ADD COLUMN %s%s;\n",
+			    t->name, c->name, declared(c), zero, t->name,
+			    c->name, zero);
 	}
 	return rc;
 }

@@ -149,8 +149,15 @@ static void store(struct sat_agent *a, const struct sat_csession_effect *fx)
 		rc = checkpoint(a, m, &err);
 		break;
 	}
-	a->status.local_failure = rc != SAT_OK && rc != SAT_E_BUSY;
-	if (rc != SAT_OK)
+	if (rc == SAT_AGAIN) { /* see sat_replica_welcome */
+		sat_log(SAT_LOG_WARN, "sync",
+			"the server was restored: all is compared again");
+		rc = sat_err_set(&err, SAT_E_CLOSED, 0, "welcome",
+				 "another history of the server");
+	}
+	a->status.local_failure = rc != SAT_OK && rc != SAT_E_BUSY &&
+				  rc != SAT_E_CLOSED;
+	if (rc != SAT_OK && rc != SAT_E_CLOSED)
 		sat_log(SAT_LOG_ERROR, "replica", "not stored",
 			SAT_KV_ERR(&err));
 	ev = event_of(a, SAT_CEV_STORED);

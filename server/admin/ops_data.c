@@ -60,20 +60,25 @@ static int judge(struct sat_admin *a, const json_t *args,
 	const char *file = sat_arg_text_or_null(args, "file");
 	struct sat_catalogue *next;
 	const char *json;
+	struct sat_err why;
 	int rc;
 
 	rc = sat_arg_text(args, "json", &json, err);
 	if (rc != SAT_OK)
 		return rc;
 	*ret_json = sat_slice_str(json);
-	rc = sat_catalogue_load(*ret_json, file != NULL ? file : "catalogue",
-				&next, err);
+	if (file == NULL)
+		file = "catalogue";
+	rc = sat_catalogue_load(*ret_json, file, &next, err);
 	if (rc != SAT_OK)
 		return rc;
 	*ret_version = next->version;
-	rc = sat_catalogue_compatible(sat_store_catalogue(a->store), next, err);
+	rc = sat_catalogue_compatible(sat_store_catalogue(a->store), next,
+				      &why);
 	sat_catalogue_free(next);
-	return rc;
+	return rc == SAT_OK ? SAT_OK
+			    : sat_err_set(err, rc, 0, "catalogue", "%s: %.200s",
+					  file, why.msg);
 }
 
 int sat_op_catalogue_check(struct sat_admin *a, const json_t *args, json_t *ret,
