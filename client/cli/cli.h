@@ -298,6 +298,7 @@ int sat_cli_today(struct sat_cli *c);
 int sat_cli_pipeline(struct sat_cli *c);
 int sat_cli_conflicts(struct sat_cli *c);
 int sat_cli_resolve(struct sat_cli *c);
+int sat_cli_restore(struct sat_cli *c);
 int sat_cli_rejected(struct sat_cli *c);
 
 #endif

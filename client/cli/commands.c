@@ -219,8 +219,11 @@ const struct sat_cli_command sat_cli_commands[] = {
 	  0,
 	  0,
 	  BIT(SAT_OPT_ALL) | BIT(SAT_OPT_STATE) | BIT(SAT_OPT_SINCE) |
+		  BIT(SAT_OPT_TERRITORY) | BIT(SAT_OPT_MINE) |
 		  BIT(SAT_OPT_LIMIT),
-	  { "what two people changed at once", "多人同时修改产生的冲突" },
+	  { "what two people changed at once; --state open, auto, resolved or "
+	    "all",
+	    "多人同时修改产生的冲突；--state 可为 open、auto、resolved、all" },
 	  sat_cli_conflicts },
 	{ "resolve",
 	  "CONFLICT",
@@ -232,6 +235,15 @@ const struct sat_cli_command sat_cli_commands[] = {
 	    "the other value back",
 	    "处理冲突：shown 保留当前值，other 恢复另一值" },
 	  sat_cli_resolve },
+	{ "restore",
+	  "CONFLICT",
+	  1,
+	  1,
+	  0,
+	  0,
+	  { "bring back the value that lost, however long ago",
+	    "恢复落选的值，不论过去多久" },
+	  sat_cli_restore },
 	{ "rejected",
 	  "[list | show N | retry N|all | edit N | discard N|all]",
 	  0,

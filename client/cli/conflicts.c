@@ -1,12 +1,12 @@
-/* conflicts and resolve: the ledger's entries, and a person's answer to one. */
+/* conflicts: the ledger's entries in words. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "client/cli/cli.h"
+#include "client/cli/ledger.h"
 #include "common/text.h"
 
-#define LEDGER "conflict"
+#define LEDGER SAT_CLI_LEDGER
 
 /* Columns that both commands need of the ledger. */
 static const char *const needed[] = { "table_name",   "row_id",   "field",
@@ -14,7 +14,7 @@ static const char *const needed[] = { "table_name",   "row_id",   "field",
 				      "losing_value", "state",    "shown_by",
 				      "losing_by",    "losing_at" };
 
-static const struct sat_table *ledger(struct sat_cli *c)
+const struct sat_table *sat_ledger(struct sat_cli *c)
 {
 	const struct sat_table *t = sat_cli_table(c, LEDGER);
 
@@ -34,9 +34,8 @@ static const struct sat_table *ledger(struct sat_cli *c)
 
 /* ---- ledger text to values ----------------------------------------------- */
 
-/* The ledger keeps values as text in the replica's own units. */
-static bool stored_value(const struct sat_column *col, struct sat_value text,
-			 struct sat_value *ret)
+bool sat_ledger_value(const struct sat_column *col, struct sat_value text,
+		      struct sat_value *ret)
 {
 	char copy[64];
 	char *end;
@@ -67,17 +66,16 @@ static bool stored_value(const struct sat_column *col, struct sat_value text,
 	return *end == '\0' && errno == 0;
 }
 
-/* The table and column that an entry speaks of; NULL when it is unknown. */
-static const struct sat_table *entry_table(const struct sat_cli *c,
-					   struct sat_value name)
+const struct sat_table *sat_ledger_table(const struct sat_cli *c,
+					 struct sat_value name)
 {
 	return name.kind != SAT_TEXT
 		       ? NULL
 		       : sat_catalogue_table(c->catalogue, name.s);
 }
 
-static const struct sat_column *entry_column(const struct sat_table *t,
-					     struct sat_value name)
+const struct sat_column *sat_ledger_column(const struct sat_table *t,
+					   struct sat_value name)
 {
 	int at = t == NULL || name.kind != SAT_TEXT
 			 ? -1
@@ -158,7 +156,7 @@ static int side(struct listing *l, const struct sat_column *col,
 	struct sat_buf out;
 	int rc;
 
-	if (col == NULL || !stored_value(col, text, ret))
+	if (col == NULL || !sat_ledger_value(col, text, ret))
 		*ret = text;
 	if (col == NULL || l->c->json)
 		return SAT_OK;
@@ -189,8 +187,8 @@ static int on_entry(void *arg, const struct sat_value *v, int count,
 		    struct sat_err *err)
 {
 	struct listing *l = arg;
-	const struct sat_table *t = entry_table(l->c, v[Q_TABLE]);
-	const struct sat_column *col = entry_column(t, v[Q_FIELD]);
+	const struct sat_table *t = sat_ledger_table(l->c, v[Q_TABLE]);
+	const struct sat_column *col = sat_ledger_column(t, v[Q_FIELD]);
 	struct sat_value p[P_COUNT];
 	int rc;
 
@@ -298,9 +296,89 @@ static int list_entries(struct sat_list *l, const struct sat_table *t,
 	return rc == SAT_OK ? SAT_CLI_OK : sat_cli_error(c);
 }
 
+/* Rows of that table which lie in the territory or below it: by their own
+ * column, else by that of the row they belong to. */
+static bool territory_sql(const struct sat_catalogue *cat,
+			  const struct sat_table *t, char *out, size_t n)
+{
+	const struct sat_table *p;
+
+	if (t->territory >= 0) {
+		(void)snprintf(out, n,
+			       "SELECT x.id FROM %s x WHERE x.%s IN sub",
+			       t->name, t->columns[t->territory].name);
+		return true;
+	}
+	for (uint16_t i = 0; i < t->scope_count; i++) {
+		const struct sat_column *c = &t->columns[t->scopes[i].column];
+
+		if (t->scopes[i].kind != SAT_SCOPE_VIA)
+			continue;
+		p = &cat->tables[c->ref_table];
+		if (p->territory < 0)
+			continue;
+		(void)snprintf(out, n,
+			       "SELECT x.id FROM %s x JOIN %s p ON p.id = x.%s"
+			       " WHERE p.%s IN sub",
+			       t->name, p->name, c->name,
+			       p->columns[p->territory].name);
+		return true;
+	}
+	return false;
+}
+
+/* The queue of a territory: what is there and below it. */
+static void by_territory(struct sat_list *l)
+{
+	struct sat_cli *c = l->c;
+	const struct sat_table *tree;
+	char *id, sql[400];
+
+	if (l->code != SAT_CLI_OK || c->value[SAT_OPT_TERRITORY] == NULL)
+		return;
+	tree = sat_cli_table(c, "territory");
+	id = sat_arena_alloc(&c->arena, SAT_UUID_CHARS + 1);
+	l->code = SAT_CLI_FAILED;
+	if (tree == NULL || id == NULL)
+		return;
+	l->code = sat_cli_find_row(c, tree, c->value[SAT_OPT_TERRITORY], id);
+	if (l->code != SAT_CLI_OK)
+		return;
+	sat_list_where(l,
+		       "t.row_id IN (WITH RECURSIVE sub(id) AS (SELECT ?%d"
+		       " UNION SELECT y.id FROM territory y JOIN sub ON"
+		       " y.parent_id = sub.id) SELECT NULL",
+		       sat_list_arg(l, sat_value_text(sat_slice_str(id))));
+	for (uint16_t i = 0; i < c->catalogue->table_count; i++)
+		if (territory_sql(c->catalogue, &c->catalogue->tables[i], sql,
+				  sizeof sql) &&
+		    l->code == SAT_CLI_OK &&
+		    sat_text_add(&l->where, " UNION ALL %s", sql) != SAT_OK)
+			l->code = SAT_CLI_FAILED;
+	if (l->code == SAT_CLI_OK && sat_text_add(&l->where, ")") != SAT_OK)
+		l->code = SAT_CLI_FAILED;
+}
+
+static void only_mine(struct sat_list *l)
+{
+	struct sat_id me = sat_query_user(l->c->replica);
+	char *text = sat_arena_alloc(&l->c->arena, SAT_UUID_CHARS + 1);
+	int arg;
+
+	if (l->c->value[SAT_OPT_MINE] == NULL || text == NULL)
+		return;
+	sat_id_format(&me, text);
+	arg = sat_list_arg(l, sat_value_text(sat_slice_str(text)));
+	sat_list_where(l, "t.shown_by = ?%d OR t.losing_by = ?%d", arg, arg);
+}
+
 int sat_cli_conflicts(struct sat_cli *c)
 {
-	const struct sat_table *t = ledger(c);
+	const char *state = c->value[SAT_OPT_STATE];
+	bool every = c->value[SAT_OPT_ALL] != NULL ||
+		     (state != NULL && strcmp(state, "all") == 0);
+
+	const struct sat_table *t = sat_ledger(c);
 	struct sat_list l;
 	int64_t limit = 0;
 
@@ -308,210 +386,15 @@ int sat_cli_conflicts(struct sat_cli *c)
 		return SAT_CLI_FAILED;
 	sat_list_begin(&l, c, t);
 	l.code = sat_cli_limit(c, &limit);
-	if (c->value[SAT_OPT_ALL] == NULL && c->value[SAT_OPT_STATE] == NULL)
+	if (state == NULL && !every)
 		sat_list_where(&l, "t.state = 'open'");
-	sat_list_by_enum(&l, SAT_OPT_STATE, "state");
+	if (!every)
+		sat_list_by_enum(&l, SAT_OPT_STATE, "state");
+	only_mine(&l);
 	sat_list_since(&l, "losing_at");
+	by_territory(&l);
 	if (l.code == SAT_CLI_OK)
 		l.code = list_entries(&l, t, limit);
 	sat_list_end(&l);
 	return l.code;
-}
-
-/* ---- resolve ------------------------------------------------------------- */
-
-struct entry {
-	struct sat_cli *c;
-	bool found;
-	struct sat_value v[Q_COUNT]; /* in the call's arena */
-};
-
-static int on_found(void *arg, const struct sat_value *v, int count,
-		    struct sat_err *err)
-{
-	struct entry *e = arg;
-	int rc = SAT_OK;
-
-	for (int i = 0; rc == SAT_OK && i < count && i < Q_COUNT; i++)
-		rc = sat_value_copy(&e->c->arena, &v[i], &e->v[i]);
-	e->found = true;
-	return rc == SAT_OK
-		       ? rc
-		       : sat_err_set(err, rc, 0, "resolve", "out of memory");
-}
-
-static bool is_text(struct sat_value v, const char *text)
-{
-	return v.kind == SAT_TEXT && sat_slice_equal(v.s, sat_slice_str(text));
-}
-
-/* What the row shows now, not what the entry said when it was written. */
-static int shown_now(struct sat_cli *c, const struct sat_table *t,
-		     const struct sat_column *col, struct sat_value row,
-		     struct sat_value *ret)
-{
-	struct sat_value exists;
-	char sql[160];
-	int rc;
-
-	(void)snprintf(sql, sizeof sql, "SELECT 1 FROM %s WHERE id = ?1",
-		       t->name);
-	rc = sat_query_value(c->replica, &c->arena, sql, &row, 1, &exists,
-			     &c->err);
-	if (rc == SAT_OK && exists.kind == SAT_NULL)
-		return sat_cli_fail(
-			c, "%s",
-			SAT_TR(c, "the row is not on this device, or deleted",
-			       "该记录不在本设备上，或已被删除"));
-	(void)snprintf(sql, sizeof sql, "SELECT %s FROM %s WHERE id = ?1",
-		       col->name, t->name);
-	if (rc == SAT_OK)
-		rc = sat_query_value(c->replica, &c->arena, sql, &row, 1, ret,
-				     &c->err);
-	return rc == SAT_OK ? SAT_CLI_OK : sat_cli_error(c);
-}
-
-/* A value that the rule would drop again cannot be brought back by a write. */
-static bool rule_drops(const struct sat_column *col)
-{
-	return col->policy == SAT_POLICY_MAX || col->policy == SAT_POLICY_MIN ||
-	       col->policy == SAT_POLICY_FIRST ||
-	       col->policy == SAT_POLICY_COUNTER;
-}
-
-/* The device would list it as rejected at harvest; better to say so now. */
-static int may_decide(struct sat_cli *c, const struct sat_table *t,
-		      const struct sat_column *col)
-{
-	if ((col->write & SAT_ROLE_BIT(c->status.role)) == 0)
-		return sat_cli_fail(
-			c,
-			SAT_TR(c, "%s.%s: your role (%s) may not write it",
-			       "%s.%s：您的角色（%s）无权修改"),
-			t->name, col->name,
-			c->catalogue->role_label[c->status.role].text[c->lang]);
-	if (rule_drops(col))
-		return sat_cli_fail(
-			c,
-			SAT_TR(c,
-			       "%s.%s is settled by its rule (%s); a write "
-			       "cannot bring another value back",
-			       "%s.%s "
-			       "由规则（%s）决定，无法通过修改恢复另一值"),
-			t->name, col->name, sat_policy_name(col->policy));
-	return SAT_CLI_OK;
-}
-
-static int choose_value(struct sat_cli *c, const struct entry *e,
-			struct sat_value *ret)
-{
-	const struct sat_table *t = entry_table(c, e->v[Q_TABLE]);
-	const struct sat_column *col = entry_column(t, e->v[Q_FIELD]);
-	const char *keep = c->value[SAT_OPT_KEEP];
-	int code;
-
-	if (col == NULL)
-		return sat_cli_fail(c, "%s",
-				    SAT_TR(c,
-					   "the entry speaks of a field that "
-					   "this catalogue does not have",
-					   "该冲突涉及目录中不存在的字段"));
-	code = may_decide(c, t, col);
-	if (code != SAT_CLI_OK)
-		return code;
-	if (strcmp(keep, "shown") == 0)
-		return shown_now(c, t, col, e->v[Q_ROW], ret);
-	if (strcmp(keep, "other") != 0)
-		return sat_cli_parse_value(c, col, keep, ret);
-	if (stored_value(col, e->v[Q_LOSING], ret))
-		return SAT_CLI_OK;
-	return sat_cli_fail(c, "%s",
-			    SAT_TR(c,
-				   "the other value cannot be read; name the "
-				   "value itself",
-				   "无法读取另一值，请直接给出要保留的值"));
-}
-
-/* A delete that lost, a move, an orphan: keep the row, or repeat the delete. */
-static int choose_fate(struct sat_cli *c, const struct entry *e,
-		       struct sat_value *ret)
-{
-	const char *keep = c->value[SAT_OPT_KEEP];
-
-	*ret = sat_value_text(sat_slice_str("keep"));
-	if (strcmp(keep, "shown") == 0)
-		return SAT_CLI_OK;
-	*ret = sat_value_text(sat_slice_str("delete"));
-	if (is_text(e->v[Q_KIND], "deleted") && strcmp(keep, "other") == 0)
-		return SAT_CLI_OK;
-	return sat_cli_misuse(
-		c, "%s",
-		SAT_TR(c,
-		       "this entry takes --keep shown (the row stays) or, for "
-		       "a delete, --keep other (delete it after all)",
-		       "此冲突只接受 --keep shown（保留该记录）；若为删除冲突，"
-		       "--keep other 表示仍然删除"));
-}
-
-static int load_entry(struct sat_cli *c, const struct sat_table *t,
-		      struct entry *e, char id[SAT_UUID_CHARS + 1])
-{
-	struct sat_value arg;
-	int rc, code = sat_cli_find_row(c, t, c->word[0], id);
-
-	if (code != SAT_CLI_OK)
-		return code;
-	arg = sat_value_text(sat_slice_str(id));
-	rc = sat_query(c->replica,
-		       "SELECT id, table_name, row_id, field, kind, policy,"
-		       " shown_value, losing_value, shown_by, losing_by,"
-		       " losing_at, state FROM " LEDGER " WHERE id = ?1",
-		       &arg, 1, on_found, e, &c->err);
-	if (rc != SAT_OK)
-		return sat_cli_error(c);
-	if (is_text(e->v[Q_STATE], "resolved") ||
-	    is_text(e->v[Q_STATE], "superseded"))
-		return sat_cli_fail(
-			c, "%s",
-			SAT_TR(c, "this conflict is settled", "该冲突已处理"));
-	return SAT_CLI_OK;
-}
-
-int sat_cli_resolve(struct sat_cli *c)
-{
-	const struct sat_table *t = ledger(c);
-	struct entry e = { .c = c };
-	struct sat_value args[2];
-	char id[SAT_UUID_CHARS + 1];
-	struct sat_out_object o;
-	int rc, code;
-
-	if (t == NULL)
-		return SAT_CLI_FAILED;
-	code = load_entry(c, t, &e, id);
-	if (code == SAT_CLI_OK)
-		code = e.v[Q_FIELD].kind == SAT_TEXT && e.v[Q_FIELD].s.len > 0
-			       ? choose_value(c, &e, &args[1])
-			       : choose_fate(c, &e, &args[1]);
-	if (code != SAT_CLI_OK)
-		return code;
-	args[0] = sat_value_text(sat_slice_str(id));
-	rc = sat_query(c->replica,
-		       "INSERT INTO satchel_resolve(conflict, value)"
-		       " VALUES(?1, ?2)",
-		       args, 2, NULL, NULL, &c->err);
-	if (rc != SAT_OK)
-		return sat_cli_error(c);
-	if (c->json) {
-		sat_out_object_begin(&o);
-		sat_out_member(&o, "conflict", SAT_OUT_ID, args[0]);
-		sat_out_member(&o, "saved", SAT_OUT_BOOL, sat_value_int(1));
-		sat_out_object_end(&o);
-	} else {
-		(void)puts(SAT_TR(c,
-				  "decided; saved here, settled everywhere "
-				  "after the next sync",
-				  "已决定并保存在本机，下次同步后各处生效"));
-	}
-	return SAT_CLI_OK;
 }
