@@ -15,8 +15,8 @@
 
 enum {
 	SAT_PROTOCOL_VERSION = 1,
-	SAT_SCOPES_MAX = 65536,       /* scopes of one user                 */
-	SAT_EVICT_IDS_MAX = 4096,     /* of one EVICT                       */
+	SAT_SCOPES_MAX = 65536,        /* scopes of one user                 */
+	SAT_EVICT_IDS_MAX = 4096,      /* of one EVICT                       */
 	SAT_VERDICT_FIELDS_MAX = 4096, /* conflicts named in one VERDICT    */
 	SAT_PUSH_PART_BYTES = 256 * 1024, /* what a device puts in one PUSH */
 	SAT_ROWS_PART_BYTES = 512 * 1024, /* of a page in one ROWS          */
@@ -39,6 +39,7 @@ enum sat_msg_type {
 	SAT_MSG_ERROR = 14,
 	SAT_MSG_WIPE = 15,
 	SAT_MSG_MOVED = 16,
+	SAT_MSG_MARK = 17,
 	SAT_MSG_ENROL = 20, /* only on ALPN satchel-enrol/1 */
 	SAT_MSG_ENROLLED = 21,
 };
@@ -55,18 +56,20 @@ struct sat_rights {
 struct sat_msg_hello {
 	uint32_t version_min, version_max;
 	uint32_t replica;
-	uint64_t epoch;       /* 0: never synced                            */
-	uint32_t catalogue;   /* version held                               */
-	uint64_t cursor;      /* last checkpoint applied, 0: filling        */
-	uint64_t verdict_seq; /* last seq whose verdict is stored durably   */
-	uint64_t last_seq;    /* last changeset harvested, 0: none          */
+	uint64_t epoch;        /* 0: never synced                            */
+	uint32_t catalogue;    /* version held                               */
+	uint64_t cursor;       /* last checkpoint applied, 0: filling        */
+	uint64_t verdict_seq;  /* last seq whose verdict is stored durably   */
+	uint64_t last_seq;     /* last changeset harvested, 0: none          */
 	uint8_t last_hash[16]; /* XXH3-128 of the bytes of changeset last_seq */
-	uint8_t ratchet[16];  /* current one, zero before the first WELCOME */
-	int64_t raw_ms;       /* device clock now                           */
+	uint8_t ratchet[16];   /* current one, zero before the first WELCOME */
+	int64_t raw_ms;        /* device clock now                           */
 	const struct sat_clock_step *steps;
 	uint32_t step_count;
 	uint32_t grants;           /* version held */
 	struct sat_slice software; /* "satcheld 0.1.0", logs only */
+	struct sat_slice mark;     /* the last MARK, what was staged up to it
+				      is still here; empty: none            */
 };
 
 struct sat_msg_welcome {
@@ -80,6 +83,7 @@ struct sat_msg_welcome {
 	uint8_t ratchet[16];
 	struct sat_rights rights;
 	uint32_t push_window; /* bytes of PUSH payload allowed un-credited   */
+	bool resumed;         /* the feed goes on at HELLO's mark            */
 };
 
 /* One part of one changeset's bytes (changeset.h). Parts come in order. */
@@ -150,11 +154,17 @@ struct sat_msg_checkpoint {
 /* Acknowledges: how many more bytes may come, what is stored. Zero or absent
  * members mean no news. */
 struct sat_msg_credit {
-	uint64_t bytes;       /* of ROWS/EVICT payload staged, or PUSH spooled */
-	uint64_t verdict_seq; /* device: verdicts up to here are durable       */
-	uint64_t cursor;      /* device: this checkpoint is applied            */
+	uint64_t bytes; /* of ROWS/EVICT payload staged, or PUSH spooled */
+	uint64_t verdict_seq; /* device: verdicts up to here are durable */
+	uint64_t cursor; /* device: this checkpoint is applied            */
 	bool has_ratchet;
 	uint8_t ratchet[16]; /* device: stored durably */
+};
+
+/* Everything before it on this connection is staged: where the feed goes on
+ * if the connection ends. Opaque to the device. */
+struct sat_msg_mark {
+	struct sat_slice at;
 };
 
 struct sat_msg_catalogue {
@@ -168,19 +178,19 @@ struct sat_msg_ping {
 };
 
 enum sat_wire_error {
-	SAT_WIRE_PROTOCOL = 1,  /* broken frame or message; not transient     */
-	SAT_WIRE_LIMIT = 2,     /* over a limit                               */
-	SAT_WIRE_VERSION = 3,   /* no common protocol version                 */
-	SAT_WIRE_UNKNOWN = 4,   /* unknown device                             */
-	SAT_WIRE_REVOKED = 5,   /* device or user revoked                     */
-	SAT_WIRE_BUSY = 6,      /* try later; transient                       */
-	SAT_WIRE_FULL = 7,      /* server's disk is full; transient           */
-	SAT_WIRE_INTERNAL = 8,  /* transient                                  */
-	SAT_WIRE_SHUTDOWN = 9,  /* server stops; transient                    */
-	SAT_WIRE_INVITE = 10,   /* invitation unknown, used or expired        */
+	SAT_WIRE_PROTOCOL = 1, /* broken frame or message; not transient     */
+	SAT_WIRE_LIMIT = 2,    /* over a limit                               */
+	SAT_WIRE_VERSION = 3,  /* no common protocol version                 */
+	SAT_WIRE_UNKNOWN = 4,  /* unknown device                             */
+	SAT_WIRE_REVOKED = 5,  /* device or user revoked                     */
+	SAT_WIRE_BUSY = 6,     /* try later; transient                       */
+	SAT_WIRE_FULL = 7,     /* server's disk is full; transient           */
+	SAT_WIRE_INTERNAL = 8, /* transient                                  */
+	SAT_WIRE_SHUTDOWN = 9, /* server stops; transient                    */
+	SAT_WIRE_INVITE = 10,  /* invitation unknown, used or expired        */
 	SAT_WIRE_SUPERSEDED = 11, /* a newer connection of the same replica   */
-	SAT_WIRE_FORKED = 12,   /* chain hash differs: this device is a copy  */
-	SAT_WIRE_SEQ = 13,      /* gap in changeset numbers                   */
+	SAT_WIRE_FORKED = 12, /* chain hash differs: this device is a copy  */
+	SAT_WIRE_SEQ = 13,    /* gap in changeset numbers                   */
 	SAT_WIRE_CATALOGUE = 14, /* device's catalogue is newer than server's */
 };
 
@@ -193,10 +203,10 @@ struct sat_msg_error {
 
 struct sat_msg_enrol {
 	uint32_t version_min, version_max;
-	struct sat_slice token; /* text of the invitation                      */
-	struct sat_slice csr;   /* DER PKCS#10                                 */
+	struct sat_slice token; /* text of the invitation */
+	struct sat_slice csr; /* DER PKCS#10                                 */
 	struct sat_slice proof; /* ECDSA signature by the new key over the
-				   exporter bytes of this TLS connection        */
+				   exporter bytes of this TLS connection */
 	struct sat_slice device_name;
 };
 
@@ -225,6 +235,7 @@ struct sat_msg {
 		struct sat_msg_credit credit;
 		struct sat_rights grant;
 		struct sat_msg_catalogue catalogue;
+		struct sat_msg_mark mark;
 		struct sat_msg_ping ping; /* PING and PONG */
 		struct sat_msg_error error;
 		struct sat_msg_enrol enrol;

@@ -45,6 +45,7 @@ static const struct sat_key hello[] = {
 	COUNTED(12, STEPS, MAY, sat_msg_hello, steps, step_count),
 	KEY(13, U32, MUST, sat_msg_hello, grants),
 	BYTES(14, STR, MAY, sat_msg_hello, software, 64),
+	BYTES(15, BIN, MAY, sat_msg_hello, mark, 64),
 };
 
 static const struct sat_key welcome[] = {
@@ -58,6 +59,7 @@ static const struct sat_key welcome[] = {
 	KEY(8, HASH, MUST, sat_msg_welcome, ratchet),
 	KEY(9, RIGHTS, MUST, sat_msg_welcome, rights),
 	KEY(10, U32, MUST, sat_msg_welcome, push_window),
+	KEY(11, BOOL, MAY, sat_msg_welcome, resumed),
 };
 
 static const struct sat_key push[] = {
@@ -122,6 +124,10 @@ static const struct sat_key catalogue[] = {
 	BYTES(2, STR, MUST, sat_msg_catalogue, json, JSON_BYTES_MAX),
 };
 
+static const struct sat_key mark[] = {
+	BYTES(1, BIN, MUST, sat_msg_mark, at, 64),
+};
+
 static const struct sat_key ping[] = {
 	KEY(1, U64, MUST, sat_msg_ping, nonce),
 	KEY(2, I64, MUST, sat_msg_ping, clock_ms),
@@ -171,6 +177,7 @@ static const struct sat_key_table tables[] = {
 	TABLE(CREDIT, "CREDIT", credit),
 	TABLE(GRANT, "GRANT", rights),
 	TABLE(CATALOGUE, "CATALOGUE", catalogue),
+	TABLE(MARK, "MARK", mark),
 	TABLE(PING, "PING", ping),
 	TABLE(PONG, "PONG", ping),
 	TABLE(ERROR, "ERROR", error),

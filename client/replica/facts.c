@@ -27,9 +27,10 @@ static const struct fact {
 	FACT(refresh, FACT_INT),       FACT(catalogue, FACT_INT),
 	FACT(grants_pulled, FACT_INT), FACT(chain, FACT_BYTES),
 	FACT(ratchet, FACT_BYTES),     FACT(digest, FACT_BYTES),
-	FACT(user, FACT_BYTES),        FACT(home, FACT_BYTES),
-	FACT(org, FACT_TEXT),          FACT(login, FACT_TEXT),
-	FACT(name, FACT_TEXT),         FACT(server, FACT_TEXT),
+	FACT(mark, FACT_BYTES),        FACT(user, FACT_BYTES),
+	FACT(home, FACT_BYTES),        FACT(org, FACT_TEXT),
+	FACT(login, FACT_TEXT),        FACT(name, FACT_TEXT),
+	FACT(server, FACT_TEXT),
 #undef FACT
 };
 

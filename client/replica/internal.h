@@ -44,12 +44,17 @@ enum sat_outbox_state {
 	SAT_OUTBOX_PARKED = 3,
 };
 
+/* A MARK with a byte of length in front. */
+enum { SAT_REPLICA_MARK_BYTES = 65 };
+
 /* What _satchel_kv holds; facts.c has the table of names. */
 struct sat_facts {
 	int64_t replica, epoch, seq, verdict_seq, cursor, grants, role;
 	int64_t offset_ms, checkpoint_ms, members, stale, digest_state;
 	int64_t refresh, catalogue, grants_pulled;
 	uint8_t chain[16], ratchet[16], digest[16];
+	uint8_t mark[SAT_REPLICA_MARK_BYTES]; /* its length, then the bytes;
+						 0: none             */
 	struct sat_id user, home;
 	char org[128], login[64], name[128], server[256];
 };
@@ -359,6 +364,9 @@ int sat_row_settle(struct sat_replica *r, const struct sat_table *t,
 /* Leave every scope that is not among these. */
 int sat_scopes_drop(struct sat_replica *r, const uint32_t *keep, uint32_t count,
 		    struct sat_err *err) SAT_MUST_CHECK;
+
+/* Forget what is staged, and the mark. stage.c */
+int sat_stage_drop(struct sat_replica *r, struct sat_err *err) SAT_MUST_CHECK;
 
 /* Recompute the digest from the rows; *ret_bad rows differ. */
 int sat_digest_rebuild(struct sat_replica *r, uint64_t *ret_rows,

@@ -231,6 +231,7 @@ int sat_replica_hello(struct sat_replica *r, int64_t now_raw_ms,
 		.step_count = r->step_count,
 		.grants = (uint32_t)r->facts.grants_pulled,
 		.software = sat_slice_str("satcheld " SAT_VERSION),
+		.mark = { r->facts.mark + 1, r->facts.mark[0] },
 	};
 	memcpy(ret->last_hash, r->facts.chain, sizeof ret->last_hash);
 	memcpy(ret->ratchet, r->facts.ratchet, sizeof ret->ratchet);

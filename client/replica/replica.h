@@ -115,6 +115,11 @@ int sat_replica_stage_evict(struct sat_replica *r,
 			    const struct sat_msg_evict *m,
 			    struct sat_err *err) SAT_MUST_CHECK;
 
+/* Everything so far is staged: HELLO shows this mark until the checkpoint, or
+ * until stages are dropped. SAT_E_PROTO: too long. */
+int sat_replica_mark(struct sat_replica *r, const struct sat_msg_mark *m,
+		     struct sat_err *err) SAT_MUST_CHECK;
+
 /* Harvest, then apply everything staged, cursor and digest in one
  * transaction. *ret_digest_ok tells whether the digest agrees. */
 int sat_replica_checkpoint(struct sat_replica *r,
@@ -123,8 +128,9 @@ int sat_replica_checkpoint(struct sat_replica *r,
 			   bool *ret_digest_ok,
 			   struct sat_err *err) SAT_MUST_CHECK;
 
-/* Drop half-received stages (the stream restarts at the cursor after HELLO). */
-int sat_replica_stage_reset(struct sat_replica *r,
+/* A new connection: drop the page whose parts were still coming, and, unless
+ * the server goes on at our mark (keep), everything staged. */
+int sat_replica_stage_reset(struct sat_replica *r, bool keep,
 			    struct sat_err *err) SAT_MUST_CHECK;
 
 /* ---- status and upkeep -------------------------------------------------- */

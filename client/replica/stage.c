@@ -232,18 +232,49 @@ int sat_replica_stage_evict(struct sat_replica *r,
 	return sat_txn_end(r, rc, err);
 }
 
-int sat_replica_stage_reset(struct sat_replica *r, struct sat_err *err)
+int sat_stage_drop(struct sat_replica *r, struct sat_err *err)
+{
+	memset(r->facts.mark, 0, sizeof r->facts.mark);
+	return sat_db_do(&r->db, "DELETE FROM _satchel_stage", NULL, 0, err);
+}
+
+int sat_replica_stage_reset(struct sat_replica *r, bool keep,
+			    struct sat_err *err)
 {
 	int64_t staged = 0;
 	int rc;
 
 	forget_part(r);
-	rc = sat_db_int(&r->db, "SELECT EXISTS(SELECT 1 FROM _satchel_stage)",
+	if (keep)
+		return SAT_OK;
+	rc = sat_db_int(&r->db,
+			"SELECT EXISTS(SELECT 1 FROM _satchel_stage) OR"
+			" EXISTS(SELECT 1 FROM _satchel_kv WHERE k = 'mark')",
 			0, &staged, err);
-
 	if (rc != SAT_OK || staged == 0)
 		return rc;
-	return sat_db_do(&r->db, "DELETE FROM _satchel_stage", NULL, 0, err);
+	rc = sat_txn_begin(r, err);
+	if (rc != SAT_OK)
+		return rc;
+	return sat_txn_end(r, sat_stage_drop(r, err), err);
+}
+
+int sat_replica_mark(struct sat_replica *r, const struct sat_msg_mark *m,
+		     struct sat_err *err)
+{
+	int rc;
+
+	if (m->at.len >= sizeof r->facts.mark)
+		return sat_err_set(err, SAT_E_PROTO, 0, "replica_mark",
+				   "a mark is too long");
+	rc = sat_txn_begin(r, err);
+	if (rc != SAT_OK)
+		return rc;
+	memset(r->facts.mark, 0, sizeof r->facts.mark);
+	r->facts.mark[0] = (uint8_t)m->at.len;
+	if (m->at.len > 0)
+		memcpy(r->facts.mark + 1, m->at.ptr, m->at.len);
+	return sat_txn_end(r, SAT_OK, err);
 }
 
 /* ---- checkpoint ---------------------------------------------------------- */
@@ -277,7 +308,7 @@ static int apply_staged(struct sat_replica *r, struct sat_err *err)
 		sat_db_reset(st);
 		return rc;
 	}
-	return sat_db_do(&r->db, "DELETE FROM _satchel_stage", NULL, 0, err);
+	return sat_stage_drop(r, err);
 }
 
 /* After a pull from the very start: what was not sent again is not there any

@@ -14,8 +14,7 @@ static int start_over(struct sat_replica *r, enum sat_refresh how,
 			   err);
 
 	if (rc == SAT_OK)
-		rc = sat_db_do(&r->db, "DELETE FROM _satchel_stage", NULL, 0,
-			       err);
+		rc = sat_stage_drop(r, err);
 	r->facts.cursor = 0;
 	r->facts.refresh = how;
 	r->facts.digest_state = 0;
@@ -85,9 +84,8 @@ static int keep_scopes(struct sat_replica *r, const struct sat_rights *g,
 	return sat_scopes_drop(r, g->scopes, g->scope_count, err);
 }
 
-/* The server sends everything from the start when the rights are not those
- * of our last pull. If the role reads other columns now, what is held counts
- * for nothing. */
+/* The server sends what is new to us from the start. If the role reads other
+ * columns now, what is held counts for nothing. */
 static int take_rights(struct sat_replica *r, const struct sat_rights *g,
 		       struct sat_err *err)
 {
@@ -95,8 +93,13 @@ static int take_rights(struct sat_replica *r, const struct sat_rights *g,
 	bool moved = memcmp(&home, &g->home, sizeof home) != 0;
 	bool renamed = memcmp(&user, &g->user, sizeof user) != 0;
 	bool promoted = r->facts.role != (int64_t)g->role;
+	bool newer = r->facts.grants != (int64_t)g->version;
 	int rc = keep_scopes(r, g, err);
 
+	/* the pull starts again under new rights, and what was staged of a
+	 * lost scope must not come back with it */
+	if (rc == SAT_OK && newer)
+		rc = sat_stage_drop(r, err);
 	if (rc == SAT_OK)
 		rc = sat_rights_store(r, g, err);
 	if (rc == SAT_OK && moved)

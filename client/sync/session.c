@@ -232,6 +232,9 @@ static void on_live_msg(struct sat_csession *s, const struct sat_msg *m)
 	case SAT_MSG_GRANT:
 		store(s, SAT_CFX_STORE_GRANT, m);
 		return;
+	case SAT_MSG_MARK:
+		store(s, SAT_CFX_STORE_MARK, m);
+		return;
 	case SAT_MSG_CATALOGUE:
 		if (m->catalogue.version > s->catalogue)
 			store(s, SAT_CFX_STORE_CATALOGUE, m);

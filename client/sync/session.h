@@ -86,12 +86,14 @@ enum sat_csession_effect_kind {
 			      offset, send what sat_csession_part makes of
 			      them, report SENT                             */
 	/* Each of these: do it durably, then report STORED. */
-	SAT_CFX_STORE_WELCOME,   /* msg->welcome, then drop unfinished stages */
+	SAT_CFX_STORE_WELCOME,   /* msg->welcome, then drop unfinished stages
+				    unless it says resumed              */
 	SAT_CFX_STORE_CATALOGUE, /* msg->catalogue                            */
 	SAT_CFX_STORE_GRANT,     /* msg->grant                                */
 	SAT_CFX_STORE_VERDICT,   /* msg->verdict                              */
 	SAT_CFX_STAGE_ROWS,      /* msg->rows                                 */
 	SAT_CFX_STAGE_EVICT,     /* msg->evict                                */
+	SAT_CFX_STORE_MARK,      /* msg->mark                                 */
 	SAT_CFX_CHECKPOINT,      /* msg->checkpoint                           */
 	SAT_CFX_TIMER, /* TICK at at_ms; replaces the one before             */
 	SAT_CFX_WIPE,  /* destroy the replica; CLOSE follows                 */

@@ -3,8 +3,6 @@
 
 #include "server/commit/core.h"
 
-enum { RIGHTS_BYTES_MAX = 16 * 1024 * 1024 };
-
 /* ---- the tree ----------------------------------------------------------- */
 
 struct collect {
@@ -53,126 +51,6 @@ int sat_tree_fresh(struct sat_engine *e, struct sat_err *err)
 	return SAT_OK;
 }
 
-/* ---- rights ------------------------------------------------------------- */
-
-/* Territories granted now; *until_ms: when that changes by itself. */
-static int granted_now(struct sat_engine *e, const struct sat_id *user,
-		       struct sat_arena *a, struct sat_id **ret,
-		       uint32_t *ret_count, int64_t *until_ms,
-		       struct sat_err *err)
-{
-	struct sat_grant *grants;
-	struct sat_id *tops;
-	uint32_t count, n = 0;
-	int rc = sat_store_grants(e->store, user, a, &grants, &count, err);
-
-	if (rc != SAT_OK)
-		return rc;
-	tops = sat_arena_array(a, count, sizeof *tops);
-	if (tops == NULL)
-		return sat_err_set(err, SAT_E_NOMEM, 0, "rights",
-				   "out of memory");
-	*until_ms = INT64_MAX;
-	for (uint32_t i = 0; i < count; i++) {
-		const struct sat_grant *g = &grants[i];
-
-		if (g->from_ms > e->now_ms) {
-			if (g->from_ms < *until_ms)
-				*until_ms = g->from_ms;
-			continue;
-		}
-		if (g->to_ms != 0 && g->to_ms <= e->now_ms)
-			continue;
-		if (g->to_ms != 0 && g->to_ms < *until_ms)
-			*until_ms = g->to_ms;
-		tops[n++] = g->territory;
-	}
-	*ret = tops;
-	*ret_count = n;
-	return SAT_OK;
-}
-
-static int by_number(const void *a, const void *b)
-{
-	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-
-	return x < y ? -1 : x > y;
-}
-
-/* Scope 0 and the number of every node at or below a granted one. */
-static int scopes_of(struct sat_engine *e, const struct sat_id *tops,
-		     uint32_t count, struct sat_arena *a, uint32_t **ret,
-		     uint32_t *ret_count, struct sat_err *err)
-{
-	uint32_t n = 0, *list;
-	int rc = sat_tree_fresh(e, err);
-
-	if (rc != SAT_OK)
-		return rc;
-	list = sat_arena_array(a, (size_t)e->tree.count + 1, sizeof *list);
-	if (list == NULL)
-		return sat_err_set(err, SAT_E_NOMEM, 0, "rights",
-				   "out of memory");
-	list[n++] = SAT_SCOPE_EVERYONE;
-	sat_tree_cover(&e->tree, tops, count);
-	for (uint32_t i = 0; i < e->tree.count; i++) {
-		struct sat_tree_node *node = &e->tree.nodes[i];
-
-		if (node->mark == 0)
-			continue;
-		if (node->scope == 0)
-			rc = sat_scope_number(e, &node->id, &node->scope, err);
-		if (rc != SAT_OK)
-			return rc;
-		if (n == SAT_SCOPES_MAX)
-			return sat_err_set(err, SAT_E_LIMIT, 0, "rights",
-					   "too many territories");
-		list[n++] = node->scope;
-	}
-	qsort(list, n, sizeof *list, by_number);
-	*ret = list;
-	*ret_count = n;
-	return SAT_OK;
-}
-
-static int rights_of(struct sat_engine *e, const struct sat_user *user,
-		     struct sat_arena *a, struct sat_rights *ret,
-		     int64_t *until_ms, struct sat_err *err)
-{
-	struct sat_id *tops = NULL;
-	uint32_t count = 0, *scopes = NULL, scope_count = 0;
-	int rc = granted_now(e, &user->id, a, &tops, &count, until_ms, err);
-
-	if (rc == SAT_OK)
-		rc = scopes_of(e, tops, count, a, &scopes, &scope_count, err);
-	if (rc != SAT_OK)
-		return rc;
-	*ret = (struct sat_rights){
-		/* what this group changes counts from its commit on */
-		.version = e->rights_version + e->rights_moved,
-		.scopes = scopes,
-		.scope_count = scope_count,
-		.role = user->role,
-		.user = user->id,
-		.home = user->home,
-	};
-	return SAT_OK;
-}
-
-int sat_engine_rights(struct sat_engine *e, const struct sat_id *user,
-		      struct sat_arena *a, struct sat_rights *ret,
-		      struct sat_err *err)
-{
-	struct sat_user u;
-	int64_t until_ms;
-	int rc = sat_store_user_get(e->store, user, &u, err);
-
-	if (rc == SAT_OK && !u.active)
-		rc = sat_err_set(err, SAT_E_DENIED, 0, "rights",
-				 "the user is not active");
-	return rc == SAT_OK ? rights_of(e, &u, a, ret, &until_ms, err) : rc;
-}
-
 /* ---- cache -------------------------------------------------------------- */
 
 static void forget(struct sat_author *s)
@@ -200,8 +78,8 @@ static int read_author(struct sat_engine *e, const struct sat_device *d,
 				   "the user is gone or not active");
 	if (rc != SAT_OK)
 		return rc;
-	sat_arena_init(&a, RIGHTS_BYTES_MAX);
-	rc = rights_of(e, &s->user, &a, &s->rights, &s->until_ms, err);
+	sat_arena_init(&a, SAT_RIGHTS_BYTES_MAX);
+	rc = sat_rights_current(e, &s->user, &a, &s->rights, &s->until_ms, err);
 	if (rc == SAT_OK) {
 		bytes = s->rights.scope_count * sizeof *scopes;
 		scopes = malloc(bytes);

@@ -27,6 +27,8 @@ enum {
 	SAT_LOOKUP_SLOTS = 1024,
 	SAT_LOOKUP_SCOPES = 8,
 	SAT_AUTHOR_SLOTS = 256,
+	SAT_RIGHTS_BYTES_MAX = 64 * 1024 * 1024,
+	SAT_RIGHTS_MARKS = 64, /* users named before it is everybody */
 	SAT_SCOPE_SLOTS = 256,
 	SAT_READERS = SAT_ROLE_SERVER, /* roles that have digests */
 };
@@ -84,6 +86,13 @@ struct sat_author {
 	struct sat_rights rights; /* scopes owned: malloc */
 };
 
+/* Users whose rights this group may have changed. */
+struct sat_rights_marks {
+	bool all;
+	struct sat_id users[SAT_RIGHTS_MARKS];
+	uint32_t count;
+};
+
 struct sat_engine {
 	struct sat_store *store;
 	struct sat_plan plan;
@@ -91,12 +100,14 @@ struct sat_engine {
 	uint32_t self;              /* the server's replica id of this epoch */
 	uint64_t self_seq;          /* its last changeset                    */
 	uint32_t next_replica;
-	uint32_t rights_version;
-	uint64_t hlc, head; /* head: last position given out */
+	uint32_t rights_version; /* users' versions start above it */
+	uint64_t hlc, head;      /* head: last position given out */
 	int64_t now_ms;
 	bool in_group, failed;
 	bool settings_moved; /* epoch, self or next_replica were changed   */
 	bool rights_moved;   /* in this group                              */
+	struct sat_rights_marks marks;
+	int64_t rights_due_ms; /* a grant begins or ends; 0: not looked yet */
 	uint64_t rights_generation;
 	struct sat_tree tree;
 	bool tree_stale;
@@ -305,6 +316,22 @@ int sat_cascade(struct sat_apply *ap, const struct sat_table *t,
 /* Bring the conflict rows of a row in line with its state. */
 int sat_ledger_update(struct sat_apply *ap, const struct sat_applied *done,
 		      struct sat_err *err) SAT_MUST_CHECK;
+
+/* ---- rights ------------------------------------------------------------- */
+
+/* What the user may see now; a new version is stored when it differs from
+ * the last one. *ret_until_ms: when that changes by itself. */
+int sat_rights_current(struct sat_engine *e, const struct sat_user *user,
+		       struct sat_arena *a, struct sat_rights *ret,
+		       int64_t *ret_until_ms,
+		       struct sat_err *err) SAT_MUST_CHECK;
+
+/* This group may have changed that user's rights; NULL: anybody's. */
+void sat_rights_mark(struct sat_engine *e, const struct sat_id *user);
+
+/* Before the commit: store the new versions of all who are marked, and of
+ * those whose grants began or ended meanwhile. */
+int sat_rights_settle(struct sat_engine *e, struct sat_err *err) SAT_MUST_CHECK;
 
 /* ---- authors ------------------------------------------------------------ */
 

@@ -225,6 +225,8 @@ int sat_engine_begin(struct sat_engine *e, int64_t now_ms, struct sat_err *err)
 	e->in_group = true;
 	e->failed = false;
 	e->rights_moved = false;
+	e->marks.all = false;
+	e->marks.count = 0;
 	e->now_ms = now_ms;
 	sat_hlc_tick(&e->hlc, now_ms);
 	sat_tally_clear(&e->group);
@@ -249,6 +251,7 @@ static void forget_group(struct sat_engine *e)
 	e->settings_moved = false;
 	e->tree_stale = true;
 	e->rights_generation++;
+	e->rights_due_ms = 0;
 	sat_lookup_clear(e);
 	memset(e->scope_slots, 0, sizeof e->scope_slots);
 	/* the store answers or the next begin fails: nothing is given out
@@ -273,11 +276,6 @@ static int write_settings(struct sat_engine *e, struct sat_err *err)
 					 err);
 	if (rc == SAT_OK)
 		rc = sat_store_seq_put(e->store, e->head, err);
-	if (rc == SAT_OK && e->rights_moved) {
-		e->rights_version++;
-		rc = sat_setting_put_u64(e->store, KEY_RIGHTS,
-					 e->rights_version, err);
-	}
 	if (rc != SAT_OK || !e->settings_moved)
 		return rc;
 	rc = sat_setting_put_u64(e->store, KEY_EPOCH, e->epoch, err);
@@ -303,6 +301,9 @@ static int write_digests(struct sat_engine *e, struct sat_err *err)
 			rc = sat_store_digest_add(
 				e->store, t->scope, (enum sat_role)t->role,
 				t->plus, t->minus, t->rows, err);
+		else
+			rc = sat_store_scope_moved(e->store, t->scope, e->head,
+						   err);
 	}
 	return rc;
 }
@@ -336,7 +337,8 @@ static int report(struct sat_engine *e, struct sat_commit_info *ret,
 	*ret = (struct sat_commit_info){ .commit_seq = e->head,
 					 .scopes = list,
 					 .scope_count = kept,
-					 .rights_changed = e->rights_moved };
+					 .rights_changed = e->rights_moved,
+					 .rights_due_ms = e->rights_due_ms };
 	return SAT_OK;
 }
 
@@ -352,6 +354,8 @@ int sat_engine_commit(struct sat_engine *e, struct sat_commit_info *ret,
 				 "the group failed before");
 	else
 		rc = write_digests(e, err);
+	if (rc == SAT_OK && e->rights_moved)
+		rc = sat_rights_settle(e, err);
 	if (rc == SAT_OK)
 		rc = write_settings(e, err);
 	if (rc == SAT_OK)
@@ -406,15 +410,6 @@ int sat_engine_undo(struct sat_engine *e, const struct sat_engine_mark *m,
 }
 
 /* ---- small calls -------------------------------------------------------- */
-
-int sat_engine_rights_changed(struct sat_engine *e, struct sat_err *err)
-{
-	(void)err;
-	e->rights_moved = true;
-	e->tree_stale = true;
-	e->rights_generation++;
-	return SAT_OK;
-}
 
 struct sat_store *sat_engine_store(struct sat_engine *e)
 {

@@ -13,6 +13,7 @@
 #include "proto/changeset.h"
 #include "proto/message.h"
 #include "proto/reason.h"
+#include "server/feed/feed.h"
 #include "server/store/store.h"
 
 struct sat_engine;
@@ -36,7 +37,8 @@ struct sat_commit_info {
 	uint64_t commit_seq; /* head after the group */
 	const uint32_t *scopes;
 	uint32_t scope_count;
-	bool rights_changed; /* grants, users, devices or territories moved */
+	bool rights_changed;   /* grants, users, devices or territories moved */
+	int64_t rights_due_ms; /* wall clock: the next grant begins or ends */
 };
 /* On failure the group is gone, unless SAT_E_IO: then it is in doubt and the
  * engine must be closed and reopened. */
@@ -54,6 +56,21 @@ int sat_engine_hello(struct sat_engine *e, uint32_t replica,
 		     struct sat_msg_welcome *ret,
 		     struct sat_msg_error *ret_refusal,
 		     struct sat_err *err) SAT_MUST_CHECK;
+
+/* Where the feed of a device that was just welcomed goes on. */
+struct sat_pull_start {
+	struct sat_feed_at at;
+	bool live;             /* it has a checkpoint of this history       */
+	uint32_t base;         /* its rights when that checkpoint came      */
+	const uint32_t *fresh; /* scopes it has not had all the time since: */
+	uint32_t fresh_count;  /* read from the start if at.fill; sorted    */
+};
+/* After sat_engine_hello in the same group. Sets w->resumed. */
+int sat_engine_pull_start(struct sat_engine *e,
+			  const struct sat_msg_hello *hello,
+			  struct sat_msg_welcome *w, struct sat_arena *a,
+			  struct sat_pull_start *ret,
+			  struct sat_err *err) SAT_MUST_CHECK;
 
 /* What a connected device told us about itself, from HELLO. */
 struct sat_push_from {
@@ -120,6 +137,16 @@ int sat_engine_rights(struct sat_engine *e, const struct sat_id *user,
  * this group: refresh the scope tree and note that rights changed. */
 int sat_engine_rights_changed(struct sat_engine *e,
 			      struct sat_err *err) SAT_MUST_CHECK;
+
+/* The same when only that user's grants were changed. */
+int sat_engine_user_rights_changed(struct sat_engine *e,
+				   const struct sat_id *user,
+				   struct sat_err *err) SAT_MUST_CHECK;
+
+/* Grants begin and end by the clock: call it in a group when the time that
+ * the last commit named has come; the commit settles what changed. Returns
+ * the time that is due, which may still lie ahead. */
+int64_t sat_engine_rights_tick(struct sat_engine *e);
 
 struct sat_store *sat_engine_store(struct sat_engine *e);
 uint64_t sat_engine_epoch(const struct sat_engine *e);

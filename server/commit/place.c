@@ -274,10 +274,10 @@ int sat_work_write(struct sat_engine *e, struct sat_work *w, uint64_t seq,
 	sat_lookup_forget(e, w->table, &w->id);
 	if (w->table == e->plan.tree)
 		e->tree_stale = true;
-	if (w->table == e->plan.tree || w->table == e->plan.people) {
-		e->rights_moved = true;
-		e->rights_generation++;
-	}
+	if (w->table == e->plan.tree)
+		sat_rights_mark(e, NULL);
+	else if (w->table == e->plan.people)
+		sat_rights_mark(e, &w->id);
 	return rc;
 }
 

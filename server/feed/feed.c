@@ -28,6 +28,7 @@ struct pull {
 	struct sat_pages pages;
 	struct entry *batch; /* SAT_PAGES_ENTRIES */
 	uint32_t count;
+	uint8_t *moved; /* by index in rights.scopes: anything after cursor? */
 	struct sat_err *err;
 };
 
@@ -43,6 +44,23 @@ static int on_entry(void *arg, uint64_t seq, const struct sat_table *t,
 	if (evict)
 		e->id = *id;
 	return p->count == SAT_PAGES_ENTRIES ? SAT_AGAIN : SAT_OK;
+}
+
+/* Is the scope one that this pass reads from the start? */
+static bool is_fresh(const struct pull *p, uint32_t scope)
+{
+	uint32_t lo = 0, hi = p->ask->fresh_count, mid;
+
+	if (!p->at.fill)
+		return false;
+	while (lo < hi) {
+		mid = lo + (hi - lo) / 2;
+		if (p->ask->fresh[mid] < scope)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo < p->ask->fresh_count && p->ask->fresh[lo] == scope;
 }
 
 /* ---- what a row needs --------------------------------------------------- */
@@ -71,7 +89,7 @@ static bool known_elsewhere(const struct pull *p,
 		if (pl->evict || pl->scope == scope ||
 		    !sat_rights_hold(p->ask->rights, pl->scope))
 			continue;
-		if (pl->seq <= p->at.cursor ||
+		if ((pl->seq <= p->at.cursor && !is_fresh(p, pl->scope)) ||
 		    (pl->scope < scope && pl->seq <= p->at.upto))
 			return true;
 	}
@@ -106,7 +124,8 @@ static int fate_of(struct pull *p, const struct sat_stored_row *row,
 	int rc;
 
 	if (p->ask->live && p->at.cursor != 0 && row->held &&
-	    row->origin == p->ask->replica && place->seq == row->seq) {
+	    row->origin == p->ask->replica && place->seq == row->seq &&
+	    !is_fresh(p, place->scope)) {
 		rc = ask_author(p, row, &told, &alone);
 		if (rc != SAT_OK)
 			return rc;
@@ -174,9 +193,11 @@ static int read_batch(struct pull *p, uint32_t scope, bool *ret_end)
 			*ret_end = false;
 			break;
 		}
-		rc = e->evict ? sat_pages_evict(&p->pages, e->table, &e->id,
-						p->err)
-			      : take_row(p, scope, e);
+		if (!e->evict)
+			rc = take_row(p, scope, e);
+		else if (e->seq > p->at.cursor) /* else never had, or told */
+			rc = sat_pages_evict(&p->pages, e->table, &e->id,
+					     p->err);
 		p->at.seq = e->seq;
 	}
 	return rc == SAT_OK ? sat_pages_write(&p->pages, scope, &p->ret->frames,
@@ -184,22 +205,69 @@ static int read_batch(struct pull *p, uint32_t scope, bool *ret_end)
 			    : rc;
 }
 
+/* Stand at the scope of that index, before its first entry that is due. */
+static void enter_scope(struct pull *p, uint32_t index)
+{
+	const struct sat_rights *r = p->ask->rights;
+
+	p->at.scope = index;
+	p->at.seq = p->at.cursor;
+	if (index < r->scope_count && is_fresh(p, r->scopes[index]))
+		p->at.seq = 0;
+}
+
+static int on_moved(void *arg, uint32_t scope)
+{
+	struct pull *p = arg;
+	const struct sat_rights *r = p->ask->rights;
+	uint32_t lo = 0, hi = r->scope_count, mid;
+
+	while (lo < hi) {
+		mid = lo + (hi - lo) / 2;
+		if (r->scopes[mid] < scope)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	if (lo < r->scope_count && r->scopes[lo] == scope)
+		p->moved[lo / 8] |= (uint8_t)(1u << lo % 8);
+	return SAT_OK;
+}
+
+/* Of thousands of scopes few move between two checkpoints: only those are
+ * looked at. */
+static int find_moved(struct pull *p)
+{
+	memset(p->moved, 0, p->ask->rights->scope_count / 8 + 1);
+	return sat_store_scopes_moved(p->store, p->at.cursor, on_moved, p,
+				      p->err);
+}
+
+static bool is_due(const struct pull *p, uint32_t index)
+{
+	return (p->moved[index / 8] >> index % 8 & 1) != 0 ||
+	       is_fresh(p, p->ask->rights->scopes[index]);
+}
+
 /* Go on with the pass until it ends or enough is read. */
 static int read_pass(struct pull *p, size_t start, bool *ret_end)
 {
 	const struct sat_rights *r = p->ask->rights;
-	bool end;
-	int rc;
+	bool end = true;
+	int rc = find_moved(p);
 
 	*ret_end = false;
+	if (rc != SAT_OK)
+		return rc;
 	while (p->at.scope < r->scope_count) {
-		rc = read_batch(p, r->scopes[p->at.scope], &end);
+		if (is_due(p, p->at.scope))
+			rc = read_batch(p, r->scopes[p->at.scope], &end);
+		else
+			end = true;
 		if (rc != SAT_OK)
 			return rc;
-		if (end) {
-			p->at.scope++;
-			p->at.seq = p->at.cursor;
-		}
+		if (end)
+			enter_scope(p, p->at.scope + 1);
 		if (p->at.scope < r->scope_count &&
 		    sat_buf_peek(&p->ret->frames).len - start >=
 			    p->ask->bytes_max)
@@ -211,11 +279,81 @@ static int read_pass(struct pull *p, size_t start, bool *ret_end)
 
 static void start_pass(struct pull *p, uint64_t head)
 {
-	if (p->at.upto != 0)
+	if (p->at.upto != 0) {
 		p->at.cursor = p->at.upto;
+		p->at.fill = false;
+	}
 	p->at.upto = head;
-	p->at.scope = 0;
-	p->at.seq = p->at.cursor;
+	enter_scope(p, 0);
+}
+
+/* ---- marks -------------------------------------------------------------- */
+
+enum { MARK_FORM = 1 };
+
+static uint8_t *put_be(uint8_t *to, uint64_t v, unsigned bytes)
+{
+	for (unsigned i = 0; i < bytes; i++)
+		to[i] = (uint8_t)(v >> 8 * (bytes - 1 - i));
+	return to + bytes;
+}
+
+static uint64_t take_be(const uint8_t **from, unsigned bytes)
+{
+	uint64_t v = 0;
+
+	for (unsigned i = 0; i < bytes; i++)
+		v = v << 8 | (*from)[i];
+	*from += bytes;
+	return v;
+}
+
+void sat_feed_mark_pack(const struct sat_feed_mark *m,
+			uint8_t out[SAT_FEED_MARK_BYTES])
+{
+	out = put_be(out, MARK_FORM, 1);
+	out = put_be(out, m->epoch, 8);
+	out = put_be(out, m->version, 4);
+	out = put_be(out, m->base, 4);
+	out = put_be(out, m->at.cursor, 8);
+	out = put_be(out, m->at.upto, 8);
+	out = put_be(out, m->at.scope, 4);
+	out = put_be(out, m->at.seq, 8);
+	(void)put_be(out, m->at.fill, 1);
+}
+
+bool sat_feed_mark_unpack(struct sat_slice in, struct sat_feed_mark *ret)
+{
+	const uint8_t *p = in.ptr;
+
+	if (in.len != SAT_FEED_MARK_BYTES || take_be(&p, 1) != MARK_FORM)
+		return false;
+	ret->epoch = take_be(&p, 8);
+	ret->version = (uint32_t)take_be(&p, 4);
+	ret->base = (uint32_t)take_be(&p, 4);
+	ret->at.cursor = take_be(&p, 8);
+	ret->at.upto = take_be(&p, 8);
+	ret->at.scope = (uint32_t)take_be(&p, 4);
+	ret->at.seq = take_be(&p, 8);
+	ret->at.fill = take_be(&p, 1) != 0;
+	return true;
+}
+
+/* Behind what was read: where to go on if the connection ends here. */
+static int mark(struct pull *p)
+{
+	const struct sat_feed_mark m = { p->ask->epoch, p->ask->rights->version,
+					 p->ask->base, p->at };
+	struct sat_msg msg = { .type = SAT_MSG_MARK };
+	uint8_t bytes[SAT_FEED_MARK_BYTES];
+	int rc;
+
+	sat_feed_mark_pack(&m, bytes);
+	msg.mark.at = (struct sat_slice){ bytes, sizeof bytes };
+	rc = sat_msg_encode(p->pages.zip, &msg, &p->ret->frames);
+	return rc == SAT_OK ? rc
+			    : sat_err_set(p->err, rc, 0, "feed",
+					  "a mark cannot be written");
 }
 
 static int checkpoint(struct pull *p)
@@ -264,14 +402,16 @@ static int run(struct pull *p)
 		rc = read_pass(p, start, &end);
 		end_at = sat_buf_peek(&p->ret->frames).len;
 		p->ret->data_bytes = end_at - start;
-		if (rc != SAT_OK || !end)
+		if (rc != SAT_OK)
 			return rc;
+		if (!end)
+			return mark(p);
 		if (p->at.upto == head)
 			return checkpoint(p);
 		/* at most twice: the head cannot move in a snapshot */
 		start_pass(p, head);
 		if (end_at - start >= p->ask->bytes_max)
-			return SAT_OK;
+			return mark(p);
 	}
 }
 
@@ -292,10 +432,12 @@ int sat_feed_read(struct sat_store *reader, struct sat_zip *zip,
 	ret->checkpoint = false;
 	ret->data_bytes = 0;
 	rc = sat_store_catalogue_refresh(reader, err);
-	sat_arena_init(&own, SAT_PAGES_ENTRIES * sizeof *p.batch + 4096);
+	sat_arena_init(&own, SAT_PAGES_ENTRIES * sizeof *p.batch +
+				     ask->rights->scope_count + 4096);
 	sat_pages_init(&p.pages, sat_store_catalogue(reader), ask->rights, zip);
 	p.batch = sat_arena_array(&own, SAT_PAGES_ENTRIES, sizeof *p.batch);
-	if (rc == SAT_OK && p.batch == NULL)
+	p.moved = sat_arena_alloc(&own, ask->rights->scope_count / 8 + 1);
+	if (rc == SAT_OK && (p.batch == NULL || p.moved == NULL))
 		rc = sat_err_set(err, SAT_E_NOMEM, 0, "feed", "out of memory");
 	if (rc == SAT_OK)
 		rc = run(&p);

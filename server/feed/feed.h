@@ -19,12 +19,34 @@ struct sat_feed_at {
 	uint64_t upto;   /* head when the pass began, 0: start a pass      */
 	uint32_t scope;  /* index in rights.scopes                         */
 	uint64_t seq;    /* last entry of that scope read in this pass     */
+	bool fill;       /* fresh scopes are read from 0 in this pass      */
 };
+
+/* A position as the device keeps it, to go on there after a cut: what MARK
+ * carries and HELLO gives back. It names no rows: whatever a device makes of
+ * it, the scopes are those of its rights. */
+struct sat_feed_mark {
+	uint64_t epoch;
+	uint32_t version; /* of the rights, and of those it had when the  */
+	uint32_t base;    /* last checkpoint came                         */
+	struct sat_feed_at at;
+};
+enum { SAT_FEED_MARK_BYTES = 46 };
+void sat_feed_mark_pack(const struct sat_feed_mark *m,
+			uint8_t out[SAT_FEED_MARK_BYTES]);
+/* False when the bytes are no mark. */
+bool sat_feed_mark_unpack(struct sat_slice in, struct sat_feed_mark *ret);
 
 struct sat_feed_ask {
 	uint32_t replica;
 	const struct sat_rights *rights;
 	struct sat_feed_at at;
+	/* Scopes the device did not have at its cursor, sorted: with at.fill
+	 * they are read from the start, and nothing else is. */
+	const uint32_t *fresh;
+	uint32_t fresh_count;
+	uint64_t epoch; /* these two for MARK */
+	uint32_t base;
 	bool live;        /* device has a checkpoint: suppress its echoes */
 	uint64_t told;    /* its last changeset whose verdict went out before
 			     this read: echoes of later ones are not
@@ -35,8 +57,9 @@ struct sat_feed_ask {
 };
 
 struct sat_feed_answer {
-	struct sat_buf frames; /* ROWS, EVICT and CHECKPOINT frames, in order;
-				  initialised by the caller                */
+	struct sat_buf frames; /* ROWS, EVICT and CHECKPOINT frames, in order,
+				  or MARK at the end; initialised by the
+				  caller                                   */
 	size_t data_bytes;     /* frame bytes of ROWS and EVICT: what the
 				  receiver credits                         */
 	struct sat_feed_at at; /* go on here                               */

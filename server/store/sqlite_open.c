@@ -68,6 +68,8 @@ static int open_file(struct sat_store *s, const char *path, bool create,
 
 	rc = sat_db_open(&s->db, &o, err);
 	if (rc == SAT_OK && s->writer)
+		rc = sat_db_exec(&s->db, sat_store_later_schema, err);
+	if (rc == SAT_OK && s->writer)
 		(void)sqlite3_wal_hook(s->db.handle, on_wal, s);
 	return rc;
 }

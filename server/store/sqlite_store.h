@@ -56,6 +56,9 @@ struct sat_store {
 
 /* Internal tables: run when the file is made. */
 extern const char sat_store_schema[];
+/* What came later: run whenever a writer opens; changes nothing the second
+ * time (sqlite_rights.c). */
+extern const char sat_store_later_schema[];
 
 /* SAT_OK, or SAT_E_INVAL when no transaction is open for writing. */
 int sat_store_may_write(struct sat_store *s, struct sat_err *err);

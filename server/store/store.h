@@ -12,6 +12,8 @@
 
 #include "common/meta.h"
 
+struct sat_rights; /* proto/message.h */
+
 enum { SAT_SCOPE_EVERYONE = 0 };
 
 /* A row's place in one scope's feed. */
@@ -78,6 +80,7 @@ typedef int (*sat_feed_cb)(void *arg, uint64_t seq, const struct sat_table *t,
 			   bool evict);
 typedef int (*sat_row_cb)(void *arg, const struct sat_table *t,
 			  const struct sat_stored_row *row);
+typedef int (*sat_scope_cb)(void *arg, uint32_t scope);
 typedef int (*sat_verdict_cb)(void *arg, uint64_t seq, struct sat_slice bytes);
 typedef int (*sat_text_cb)(void *arg, int columns, const char *const *names,
 			   const struct sat_value *values);
@@ -193,6 +196,13 @@ int sat_store_feed_scan(struct sat_store *s, uint32_t scope, uint64_t after,
 			uint64_t upto, sat_feed_cb cb, void *arg,
 			struct sat_err *err) SAT_MUST_CHECK;
 
+/* Note that the scope's feed moved, up to seq; and name the scopes whose feed
+ * moved after a position (some may be named that did not). */
+int sat_store_scope_moved(struct sat_store *s, uint32_t scope, uint64_t seq,
+			  struct sat_err *err) SAT_MUST_CHECK;
+int sat_store_scopes_moved(struct sat_store *s, uint64_t after, sat_scope_cb cb,
+			   void *arg, struct sat_err *err) SAT_MUST_CHECK;
+
 /* -- digests: one sum and count per (scope, role); kept in memory until the
  * commit, so many small additions cost little -- */
 int sat_store_digest_add(struct sat_store *s, uint32_t scope,
@@ -249,6 +259,23 @@ int sat_store_grant_remove(struct sat_store *s, uint32_t no,
 int sat_store_grants(struct sat_store *s, const struct sat_id *user,
 		     struct sat_arena *a, struct sat_grant **ret,
 		     uint32_t *ret_count, struct sat_err *err) SAT_MUST_CHECK;
+/* The first time after `after_ms` at which a grant begins or ends; INT64_MAX
+ * when there is none. */
+int sat_store_grants_next(struct sat_store *s, int64_t after_ms, int64_t *ret,
+			  struct sat_err *err) SAT_MUST_CHECK;
+/* What a user's rights were: versions grow by one whenever they change, and
+ * the last 256 are kept. put replaces one of the same version. */
+int sat_store_rights_put(struct sat_store *s, const struct sat_rights *r,
+			 int64_t at_ms, struct sat_err *err) SAT_MUST_CHECK;
+/* version 0: the latest. *ret_at_ms: when it came to be. SAT_E_NOTFOUND. */
+int sat_store_rights_get(struct sat_store *s, const struct sat_id *user,
+			 uint32_t version, struct sat_arena *a,
+			 struct sat_rights *ret, int64_t *ret_at_ms,
+			 struct sat_err *err) SAT_MUST_CHECK;
+/* Users that have any. */
+int sat_store_rights_users(struct sat_store *s, struct sat_arena *a,
+			   struct sat_id **ret, uint32_t *ret_count,
+			   struct sat_err *err) SAT_MUST_CHECK;
 /* By replica; replaces the whole row. */
 int sat_store_device_put(struct sat_store *s, const struct sat_device *d,
 			 struct sat_err *err) SAT_MUST_CHECK;

@@ -35,6 +35,7 @@ void sat_conn_drop(struct sat_conn *c)
 	s->conn_count--;
 	sat_ssession_fini(&c->s);
 	sat_rights_free(&c->rights);
+	free(c->fresh);
 	free((void *)(uintptr_t)c->clock.steps);
 	free(c);
 	sat_server_settle(s);

@@ -16,8 +16,10 @@ struct conn_job {
 	struct sat_msg_hello hello;
 	struct sat_clock_step steps[SAT_CLOCK_STEPS_MAX];
 	struct sat_msg_welcome welcome;
+	struct sat_pull_start pull;
+	uint8_t mark[64];
 	struct sat_msg_error refusal;
-	struct sat_arena arena; /* of welcome */
+	struct sat_arena arena; /* of welcome and pull */
 };
 
 struct push_job {
@@ -42,6 +44,7 @@ struct read_job {
 	struct sat_conn *conn;
 	struct sat_feed_ask ask;
 	struct sat_rights rights; /* scopes: malloc */
+	uint32_t *fresh;          /* malloc */
 	struct sat_feed_answer answer;
 	uint32_t catalogue;
 };
@@ -103,9 +106,13 @@ static int run_hello(struct sat_job *j, struct sat_bench *b,
 	sat_arena_reset(&x->arena);
 	if (rc != SAT_OK)
 		return rc;
-	return sat_engine_hello(b->engine, x->replica, x->key_hash, &x->hello,
-				x->random, &x->arena, &x->welcome, &x->refusal,
-				err);
+	rc = sat_engine_hello(b->engine, x->replica, x->key_hash, &x->hello,
+			      x->random, &x->arena, &x->welcome, &x->refusal,
+			      err);
+	if (rc == SAT_OK)
+		rc = sat_engine_pull_start(b->engine, &x->hello, &x->welcome,
+					   &x->arena, &x->pull, err);
+	return rc;
 }
 
 /* Keep what the connection needs of WELCOME and HELLO, enter it, and end the
@@ -119,6 +126,12 @@ static int enter(struct sat_conn *c, struct conn_job *x)
 
 	if (sat_rights_copy(&x->welcome.rights, &c->rights) != SAT_OK)
 		return SAT_E_NOMEM;
+	c->fresh = sat_scopes_copy(x->pull.fresh, x->pull.fresh_count);
+	if (c->fresh == NULL)
+		return SAT_E_NOMEM;
+	c->fresh_count = x->pull.fresh_count;
+	c->base = x->pull.base;
+	c->epoch = x->welcome.epoch;
 	if (n > 0) {
 		steps = malloc(n * sizeof *steps);
 		if (steps == NULL)
@@ -142,6 +155,8 @@ static void accept_hello(struct sat_conn *c, struct conn_job *x,
 {
 	x->welcome.push_window = x->push_window;
 	ev->welcome = &x->welcome;
+	ev->at = x->pull.at;
+	ev->live = x->pull.live;
 	sat_link_trust(c->link);
 	c->server->m.hellos++;
 	sat_log(SAT_LOG_INFO, "conn", "welcome",
@@ -189,7 +204,8 @@ static void start_hello(struct sat_conn *c, const struct sat_msg_hello *h)
 {
 	struct conn_job *x = calloc(1, sizeof *x);
 
-	if (x == NULL || h->step_count > SAT_CLOCK_STEPS_MAX) {
+	if (x == NULL || h->step_count > SAT_CLOCK_STEPS_MAX ||
+	    h->mark.len > sizeof x->mark) {
 		free(x);
 		sat_conn_no_memory(c);
 		return;
@@ -203,10 +219,13 @@ static void start_hello(struct sat_conn *c, const struct sat_msg_hello *h)
 						  SAT_CFG_PUSH_WINDOW_BYTES);
 	x->hello = *h;
 	x->hello.software = (struct sat_slice){ 0 };
+	if (h->mark.len > 0)
+		memcpy(x->mark, h->mark.ptr, h->mark.len);
+	x->hello.mark.ptr = x->mark;
 	if (h->step_count > 0)
 		memcpy(x->steps, h->steps, h->step_count * sizeof *x->steps);
 	x->hello.steps = x->steps;
-	sat_arena_init(&x->arena, 1024 * 1024);
+	sat_arena_init(&x->arena, 16 * 1024 * 1024);
 	queue(c, &x->job, true);
 }
 
@@ -388,6 +407,7 @@ static void done_read(struct sat_job *j)
 	sat_conn_event(c, &ev);
 	sat_buf_fini(&x->answer.frames);
 	sat_rights_free(&x->rights);
+	free(x->fresh);
 	free(x);
 	sat_conn_drop(c);
 }
@@ -406,12 +426,25 @@ static void start_read(struct sat_conn *c, const struct sat_ssession_effect *fx)
 	x->conn = c;
 	x->ask.replica = c->replica;
 	x->ask.rights = &x->rights;
+	x->ask.epoch = c->epoch;
+	x->ask.base = c->base;
+	if (fx->at.fill) {
+		x->fresh = sat_scopes_copy(c->fresh, c->fresh_count);
+		x->ask.fresh = x->fresh;
+		x->ask.fresh_count = c->fresh_count;
+	}
 	x->ask.at = fx->at;
 	x->ask.live = fx->live;
 	x->ask.told = fx->told;
 	x->ask.bytes_max =
 		(size_t)sat_config_int(c->server->config, SAT_CFG_PAGE_BYTES);
 	sat_buf_init(&x->answer.frames, SAT_RUN_OUT_MAX);
+	if (fx->at.fill && x->fresh == NULL) {
+		sat_rights_free(&x->rights);
+		free(x);
+		sat_conn_no_memory(c);
+		return;
+	}
 	queue(c, &x->job, false);
 }
 

@@ -16,15 +16,21 @@ struct check_job {
 	} list[];
 };
 
+uint32_t *sat_scopes_copy(const uint32_t *scopes, uint32_t count)
+{
+	uint32_t *copy = malloc(((size_t)count + 1) * sizeof *copy);
+
+	if (copy != NULL && count > 0)
+		memcpy(copy, scopes, count * sizeof *copy);
+	return copy;
+}
+
 int sat_rights_copy(const struct sat_rights *from, struct sat_rights *ret)
 {
-	uint32_t *scopes = malloc((from->scope_count + 1) * sizeof *scopes);
+	uint32_t *scopes = sat_scopes_copy(from->scopes, from->scope_count);
 
 	if (scopes == NULL)
 		return SAT_E_NOMEM;
-	if (from->scope_count > 0)
-		memcpy(scopes, from->scopes,
-		       from->scope_count * sizeof *scopes);
 	*ret = *from;
 	ret->scopes = scopes;
 	return SAT_OK;
@@ -78,6 +84,52 @@ static bool same_rights(const struct sat_rights *a, const struct sat_rights *b)
 		      a->scope_count * sizeof *a->scopes) == 0;
 }
 
+static bool is_in(const uint32_t *list, uint32_t count, uint32_t scope)
+{
+	uint32_t lo = 0, hi = count, mid;
+
+	while (lo < hi) {
+		mid = lo + (hi - lo) / 2;
+		if (list[mid] < scope)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo < count && list[lo] == scope;
+}
+
+/* Which of the new scopes the device has to be sent from the start: those it
+ * has not got, and those it was still being sent. */
+static int note_fresh(struct sat_conn *c, const struct sat_rights *rights)
+{
+	bool filling = !c->s.settled;
+	uint32_t *fresh, n = 0, s;
+
+	fresh = malloc(((size_t)rights->scope_count + 1) * sizeof *fresh);
+	if (fresh == NULL)
+		return SAT_E_NOMEM;
+	for (uint32_t i = 0; i < rights->scope_count; i++) {
+		s = rights->scopes[i];
+		if (!is_in(c->rights.scopes, c->rights.scope_count, s) ||
+		    (filling && is_in(c->fresh, c->fresh_count, s)))
+			fresh[n++] = s;
+	}
+	free(c->fresh);
+	c->fresh = fresh;
+	c->fresh_count = n;
+	return SAT_OK;
+}
+
+/* The version that the device's last checkpoint was of. */
+static void note_base(struct sat_conn *c, const struct sat_rights *rights,
+		      bool whole)
+{
+	if (whole)
+		c->base = rights->version;
+	else if (c->s.settled)
+		c->base = c->rights.version;
+}
+
 /* Takes rights when they are new to the connection. */
 static void change_rights(struct sat_conn *c, struct sat_rights *rights)
 {
@@ -86,6 +138,12 @@ static void change_rights(struct sat_conn *c, struct sat_rights *rights)
 
 	if (same_rights(&c->rights, rights))
 		return;
+	ev.whole = c->rights.role != rights->role;
+	if (note_fresh(c, rights) != SAT_OK) {
+		sat_conn_no_memory(c);
+		return;
+	}
+	note_base(c, rights, ev.whole);
 	sat_hub_remove(&c->server->hub, c);
 	sat_rights_free(&c->rights);
 	c->rights = *rights;
@@ -150,5 +208,51 @@ void sat_conn_check_rights(struct sat_server *s)
 		if (c->in_hub)
 			x->list[x->count++].replica = c->replica;
 	s->rights_checking = true;
+	sat_workers_commit(&s->workers, &x->job);
+}
+
+/* ---- by the clock ------------------------------------------------------- */
+
+struct tick_job {
+	struct sat_job job;
+	struct sat_server *server;
+	int64_t due_ms;
+};
+
+static int run_tick(struct sat_job *j, struct sat_bench *b, struct sat_err *err)
+{
+	struct tick_job *x = SAT_CONTAINER_OF(j, struct tick_job, job);
+
+	(void)err;
+	x->due_ms = sat_engine_rights_tick(b->engine);
+	return SAT_OK;
+}
+
+/* What it changed comes as news behind it, and the next time with it. */
+static void done_tick(struct sat_job *j)
+{
+	struct tick_job *x = SAT_CONTAINER_OF(j, struct tick_job, job);
+	struct sat_server *s = x->server;
+
+	s->rights_ticking = false;
+	if (j->rc == SAT_OK)
+		s->rights_due_ms = x->due_ms;
+	free(x);
+	sat_server_settle(s);
+}
+
+void sat_conn_tick_rights(struct sat_server *s)
+{
+	struct tick_job *x;
+
+	if (s->rights_ticking || sat_server_wall() < s->rights_due_ms)
+		return;
+	x = calloc(1, sizeof *x);
+	if (x == NULL)
+		return; /* the next sweep tries again */
+	x->server = s;
+	x->job.run = run_tick;
+	x->job.done = done_tick;
+	s->rights_ticking = true;
 	sat_workers_commit(&s->workers, &x->job);
 }

@@ -65,7 +65,8 @@ struct sat_news {
 	uint32_t *scopes;
 	uint32_t scope_count;
 	bool rights_changed;
-	uint32_t catalogue; /* version, if it changed; else 0 */
+	int64_t rights_due_ms; /* with rights_changed: look again then */
+	uint32_t catalogue;    /* version, if it changed; else 0 */
 };
 
 struct sat_workers {
@@ -115,7 +116,11 @@ struct sat_conn {
 	struct sat_ssession s;
 	uint32_t replica;
 	uint8_t key_hash[32];
-	struct sat_rights rights;   /* scopes: malloc                      */
+	struct sat_rights rights; /* scopes: malloc                      */
+	/* Scopes the device had not all the time since its last checkpoint:
+	 * until the next. base: the version of its rights then. */
+	uint32_t *fresh, fresh_count, base;
+	uint64_t epoch;
 	struct sat_clock_map clock; /* steps: malloc; jobs borrow them     */
 	uint64_t tick_ms;           /* 0: none                             */
 	const char *detail; /* of the frame being handled, for the log        */
@@ -181,7 +186,8 @@ struct sat_server {
 	struct sat_conn *room_first, **room_last;
 	uint32_t admin_jobs, enrol_jobs;
 	bool rights_stale; /* a rights check is under way and another due   */
-	bool rights_checking;
+	bool rights_checking, rights_ticking;
+	int64_t rights_due_ms; /* wall clock: a grant begins or ends      */
 
 	struct sat_server_metrics m;
 	/* Scratch of one turn. */
@@ -224,10 +230,14 @@ void sat_conn_start(struct sat_conn *c, struct sat_ssession_effect *fx);
 /* Ask for each connection whether its device may still be here and with
  * which rights. */
 void sat_conn_check_rights(struct sat_server *s);
+/* When a grant begins or ends: have the committer settle it. */
+void sat_conn_tick_rights(struct sat_server *s);
 /* Without memory for a job there is no answer to wait for: close. */
 void sat_conn_no_memory(struct sat_conn *c);
 /* How a failure of the store is told to a device. Text static. */
 struct sat_msg_error sat_conn_trouble(int rc);
+/* A copy of scope numbers; NULL when out of memory. */
+uint32_t *sat_scopes_copy(const uint32_t *scopes, uint32_t count);
 int sat_rights_copy(const struct sat_rights *from,
 		    struct sat_rights *ret) SAT_MUST_CHECK;
 void sat_rights_free(struct sat_rights *r);

@@ -76,6 +76,8 @@ static void on_sweep(uv_timer_t *timer)
 	}
 	if (s->rights_stale && !s->rights_checking)
 		sat_conn_check_rights(s);
+	if (!s->stopping)
+		sat_conn_tick_rights(s);
 	if (s->stopping && now - s->stop_ms >= SAT_RUN_DRAIN_MS)
 		cut_all(s);
 	sat_server_settle(s);
@@ -121,7 +123,7 @@ static void close_handles(struct sat_server *s)
 void sat_server_settle(struct sat_server *s)
 {
 	if (!s->stopping || s->finished || s->conn_count > 0 ||
-	    s->admin_jobs > 0 || s->rights_checking)
+	    s->admin_jobs > 0 || s->rights_checking || s->rights_ticking)
 		return;
 	s->finished = true; /* what is reaped below comes here again */
 	sat_workers_stop(&s->workers);

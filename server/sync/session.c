@@ -50,9 +50,7 @@ static void on_hello(struct sat_ssession *s, const struct sat_msg_hello *h)
 	}
 	sat_ssession_move(s, SAT_SSESSION_JUDGING);
 	s->hello = h;
-	s->hello_epoch = h->epoch;
 	s->hello_cursor = h->cursor;
-	s->hello_grants = h->grants;
 	s->hello_catalogue = h->catalogue;
 	s->replayed = h->verdict_seq;
 }
@@ -70,18 +68,19 @@ static void go_on(struct sat_ssession *s)
 	s->heard_ms = s->now_ms;
 }
 
-static void restart_pull(struct sat_ssession *s, uint64_t cursor)
+static void start_pull(struct sat_ssession *s, struct sat_feed_at at, bool live)
 {
-	s->at = (struct sat_feed_at){ .cursor = cursor };
+	s->at = at;
 	s->pass = true;
-	s->live = cursor != 0;
+	s->live = live;
 	if (s->reading)
 		s->read_stale = true;
 }
 
-static void on_welcome(struct sat_ssession *s, const struct sat_msg_welcome *w)
+static void on_welcome(struct sat_ssession *s,
+		       const struct sat_ssession_event *ev)
 {
-	uint64_t cursor = s->hello_cursor;
+	const struct sat_msg_welcome *w = ev->welcome;
 
 	sat_ssession_move(s, SAT_SSESSION_REPLAY);
 	s->welcome = w;
@@ -96,12 +95,10 @@ static void on_welcome(struct sat_ssession *s, const struct sat_msg_welcome *w)
 	 * starts too late, and it will begin again. */
 	if (s->replayed > w->last_seq)
 		s->resync = true;
-	/* Its cursor says nothing about scopes that it did not have, nor about
-	 * another history: positions up to it were given out again. */
-	if (s->hello_epoch != w->epoch || s->hello_grants != w->rights.version)
-		cursor = 0;
-	s->cursor = cursor;
-	restart_pull(s, cursor);
+	/* Its cursor says nothing about another history: positions up to it
+	 * were given out again. */
+	s->cursor = s->kept = ev->live ? s->hello_cursor : 0;
+	start_pull(s, ev->at, ev->live);
 	go_on(s);
 }
 
@@ -176,20 +173,31 @@ static void on_page(struct sat_ssession *s, const struct sat_ssession_event *ev)
 	s->at = ev->at;
 	if (!ev->checkpoint)
 		return;
-	s->cursor = ev->seq;
+	s->cursor = s->kept = ev->seq;
+	s->settled = true;
 	s->at = (struct sat_feed_at){ .cursor = ev->seq };
 	s->live = true;
 	s->pass = false;
 	s->owed = s->held.len > s->held.head;
 }
 
-static void on_rights(struct sat_ssession *s, const struct sat_rights *rights)
+/* What the device has stays good up to its checkpoint; scopes that are new to
+ * it are filled in from the start. */
+static void on_rights(struct sat_ssession *s,
+		      const struct sat_ssession_event *ev)
 {
-	if (!sat_ssession_live(s) || rights->version == s->rights_version)
+	struct sat_feed_at at = { .cursor = 0 };
+
+	if (!sat_ssession_live(s) || ev->rights->version == s->rights_version)
 		return;
-	s->rights = rights;
-	s->rights_version = rights->version;
-	restart_pull(s, 0);
+	s->rights = ev->rights;
+	s->rights_version = ev->rights->version;
+	s->settled = false;
+	if (ev->whole)
+		s->kept = 0;
+	at.cursor = s->kept;
+	at.fill = at.cursor != 0;
+	start_pull(s, at, at.fill);
 }
 
 /* ---- time and ends ------------------------------------------------------ */
@@ -309,7 +317,7 @@ static void on_own_work(struct sat_ssession *s,
 		if (ev->error != NULL)
 			sat_ssession_refuse(s, ev->error);
 		else
-			on_welcome(s, ev->welcome);
+			on_welcome(s, ev);
 		return;
 	case SAT_SEV_CATALOGUE:
 		if (ev->error != NULL)
@@ -333,7 +341,7 @@ static void on_own_work(struct sat_ssession *s,
 			s->dirty_seq = ev->seq;
 		return;
 	case SAT_SEV_RIGHTS:
-		on_rights(s, ev->rights);
+		on_rights(s, ev);
 		return;
 	case SAT_SEV_NEWER:
 		if (ev->version > s->catalogue_due)

@@ -54,7 +54,7 @@ enum sat_ssession_event_kind {
 	SAT_SEV_MSG,        /* msg                                           */
 	SAT_SEV_UNKNOWN,    /* a frame of a type that we do not know: type   */
 	SAT_SEV_BAD,        /* a frame that does not decode: rc              */
-	SAT_SEV_HELLO_DONE, /* welcome, or error                             */
+	SAT_SEV_HELLO_DONE, /* welcome, at, live; or error                   */
 	SAT_SEV_CATALOGUE,  /* catalogue, or error                           */
 	SAT_SEV_VERDICTS,   /* frames, seq of the last one, more; or error   */
 	SAT_SEV_RESERVED,   /* memory was granted                            */
@@ -62,7 +62,7 @@ enum sat_ssession_event_kind {
 	SAT_SEV_PAGE,       /* frames, data_bytes, at, checkpoint, version of
 			       the catalogue; or error                     */
 	SAT_SEV_NOTIFY,     /* seq: commit_seq that moved one of our scopes  */
-	SAT_SEV_RIGHTS,     /* rights                                        */
+	SAT_SEV_RIGHTS,     /* rights, whole                                 */
 	SAT_SEV_NEWER,      /* version: there is a newer catalogue           */
 	SAT_SEV_FULL,       /* the link has enough queued                    */
 	SAT_SEV_DRAINED,    /* the link takes more                           */
@@ -88,7 +88,11 @@ struct sat_ssession_event {
 	const struct sat_msg_error *error;
 	struct sat_slice frames; /* borrowed until the effects are taken */
 	size_t data_bytes;
+	/* PAGE: go on there. HELLO_DONE: start there; live: the device has a
+	 * checkpoint of this history. */
 	struct sat_feed_at at;
+	bool live;
+	bool whole; /* RIGHTS: other columns are read now, send everything */
 	bool checkpoint, more;
 	uint64_t seq;
 	uint32_t version;
@@ -138,8 +142,8 @@ struct sat_ssession {
 	int64_t wall_ms;
 
 	/* Of HELLO, until it is judged. */
-	uint64_t hello_epoch, hello_cursor;
-	uint32_t hello_grants, hello_catalogue;
+	uint64_t hello_cursor;
+	uint32_t hello_catalogue;
 
 	uint32_t rights_version;
 	uint32_t catalogue_told, catalogue_due;
@@ -157,6 +161,8 @@ struct sat_ssession {
 
 	struct sat_feed_at at;
 	uint64_t cursor;    /* of the last CHECKPOINT sent                    */
+	uint64_t kept;      /* what the device has up to here stays good      */
+	bool settled;       /* a CHECKPOINT was sent under these rights       */
 	uint64_t dirty_seq; /* something of ours moved up to here             */
 	uint64_t ping_nonce, pong_nonce;
 

@@ -158,8 +158,10 @@ static void on_news(struct sat_job *j)
 		if (c->in_hub)
 			sat_conn_event(c, &ev);
 	}
-	if (n->news.rights_changed)
+	if (n->news.rights_changed) {
+		s->rights_due_ms = n->news.rights_due_ms;
 		sat_conn_check_rights(s);
+	}
 	sat_hub_notify(&s->hub, &n->news, tell);
 	free(n->news.scopes);
 	free(n);
@@ -190,6 +192,7 @@ static struct sat_job *news_fill(struct news_job *n,
 	}
 	n->news.commit_seq = info->commit_seq;
 	n->news.rights_changed = info->rights_changed;
+	n->news.rights_due_ms = info->rights_due_ms;
 	n->news.catalogue = catalogue;
 	if (info->scope_count > 0)
 		n->news.scopes =

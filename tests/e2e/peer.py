@@ -28,6 +28,7 @@ from peer_codec import (
     ERROR,
     EVICT,
     GRANT,
+    MARK,
     HELLO,
     INSERT,
     PING,
@@ -310,13 +311,26 @@ class Peer:
         self.parts = b""
         self.checkpoints = 0
         self.regrant = False
+        self.pulled = 0  # version of the rights at the last checkpoint
+        self.mark = b""
         self.seen = []  # types of the messages received
 
     def rights(self, m):
+        changed = getattr(self, "grants", m[1]) != m[1]
+        if getattr(self, "role", m[3]) != m[3]:  # other columns from now on
+            self.cursor = 0
+            for row in self.rows.values():
+                row.seq = 0
         self.grants = m[1]
         self.scopes = codec.rising(m[2])
         must(self.scopes and self.scopes[0] == 0, "scope 0 comes first")
         self.role, self.user, self.home = m[3], m[4], m[5]
+        if not changed:
+            return
+        self.staged, self.mark = [], b""
+        for key in list(self.members):
+            for scope in self.members.get(key, set()) - set(self.scopes):
+                self.leave(key, scope)
 
     def hello(self):
         return {
@@ -331,8 +345,9 @@ class Peer:
             9: self.last_hash,
             10: self.ratchet,
             11: now_ms(),
-            13: self.grants,
+            13: self.pulled,
             14: "peer.py 1",
+            **({15: self.mark} if self.mark else {}),
         }
 
     def dial(self, **kw):
@@ -341,7 +356,7 @@ class Peer:
     def connect(self, hello=None):
         """Up to WELCOME; push_window and server's last_seq are kept."""
         self.close()
-        self.staged, self.parts, self.owed = [], b"", 0
+        self.parts, self.owed = b"", 0
         self.line = self.dial()
         self.line.send(HELLO, hello or self.hello())
         kind, m, _ = self.line.recv(30)
@@ -355,6 +370,8 @@ class Peer:
         self.server_seq, self.offset, self.ratchet = m[4], m[7], m[8]
         self.window = m[10]
         self.sent = 0
+        if not m.get(11):
+            self.staged, self.mark = [], b""
         self.rights(m[9])
         self.line.send(CREDIT, {4: self.ratchet})
         return self
@@ -395,7 +412,9 @@ class Peer:
             must(self.sent >= 0, "credit for what was not sent")
         elif kind == GRANT:
             self.rights(m)
-            self.staged, self.regrant = [], True
+            self.regrant = True
+        elif kind == MARK:
+            self.mark = m[1]
         elif kind == CATALOGUE:
             self.cat = Catalogue(m[2])
             must(self.cat.version == m[1], "CATALOGUE names another version")
@@ -466,11 +485,8 @@ class Peer:
             else:
                 for row_id in rest[0]:
                     self.leave((table, row_id), scope)
-        self.staged = []
-        for key in list(self.members):
-            for scope in self.members.get(key, set()) - set(self.scopes):
-                self.leave(key, scope)
-        self.cursor = m[1]
+        self.staged, self.mark = [], b""
+        self.cursor, self.pulled = m[1], self.grants
         self.checkpoints += 1
         self.settle()
         self.give_credit()

@@ -83,7 +83,9 @@ static struct sat_id person(struct world *w, const char *login,
 		{ "role", text(role) },         { "territory_id", idv(home) },
 		{ "active", sat_value_int(1) }, { NULL, sat_value_null() }
 	};
-	struct sat_grant g = { .user = id, .territory = *home };
+	struct sat_grant g = { .user = id,
+			       .territory = *home,
+			       .role = sat_role_of(sat_slice_str(role)) };
 
 	local_ok(w, SAT_OP_INSERT, "user", &id, f);
 	group_begin(w);

@@ -221,7 +221,7 @@ static void apply_staged(struct model *m)
 			sat_buf_clear(&page);
 		} else if (msg.type == SAT_MSG_EVICT) {
 			apply_evict(m, &msg.evict);
-		} else {
+		} else if (msg.type != SAT_MSG_MARK) {
 			assert_int_equal(msg.type, SAT_MSG_CHECKPOINT);
 			assert_int_equal(in.len, 0);
 			compare(m, &msg.checkpoint);
@@ -233,11 +233,98 @@ static void apply_staged(struct model *m)
 	sat_arena_fini(&a);
 }
 
+static void drop_lost(struct model *m)
+{
+	for (uint32_t i = 0; i < m->count; i++) {
+		struct model_row *r = &m->rows[i];
+		uint32_t n = r->scope_count, before = m->count;
+		uint32_t scopes[MODEL_SCOPES];
+
+		memcpy(scopes, r->scopes, sizeof scopes);
+		for (uint32_t k = 0; k < n && m->count == before; k++) {
+			if (!sat_rights_hold(&m->rights, scopes[k]))
+				leave(m, r, scopes[k]);
+		}
+		i -= m->count < before;
+	}
+}
+
+bool model_connect(struct model *m)
+{
+	struct sat_msg_welcome welcome = { 0 };
+	struct sat_msg_hello hello = { .cursor = m->live ? m->at_checkpoint : 0,
+				       .grants = m->pulled,
+				       .mark = { m->mark, m->mark_len } };
+	enum sat_role role = m->rights.role;
+	struct sat_err err;
+
+	hello.epoch = sat_engine_epoch(m->w->engine);
+	group_begin(m->w);
+	assert_int_equal(sat_engine_rights(m->w->engine, &m->rights.user,
+					   &m->memory, &m->rights, &err),
+			 SAT_OK);
+	welcome.rights = m->rights;
+	if (role != m->rights.role) {
+		hello.cursor = 0;
+		for (uint32_t i = 0; i < m->count; i++)
+			m->rows[i].seq = 0;
+	}
+	assert_int_equal(sat_engine_pull_start(m->w->engine, &hello, &welcome,
+					       &m->memory, &m->start, &err),
+			 SAT_OK);
+	(void)group_commit(m->w);
+	drop_lost(m);
+	if (!welcome.resumed) {
+		sat_buf_clear(&m->staged);
+		m->mark_len = 0;
+	}
+	m->at = m->start.at;
+	m->live = m->start.live;
+	return welcome.resumed;
+}
+
+/* The MARK at the end of what was read, if there is one. */
+static void take_mark(struct model *m, struct sat_slice in)
+{
+	struct sat_slice plain;
+	struct sat_buf scratch;
+	struct sat_frame f;
+	struct sat_arena a;
+	struct sat_msg msg;
+	struct sat_err err;
+	size_t used;
+
+	m->mark_len = 0;
+	sat_buf_init(&scratch, SAT_UNZIP_BYTES_MAX);
+	sat_arena_init(&a, 1 << 20);
+	for (; in.len > 0; in.ptr += used, in.len -= used) {
+		assert_int_equal(
+			sat_frame_take(in, SAT_FRAME_BYTES_MAX, &f, &used),
+			SAT_OK);
+		if (f.type != SAT_MSG_MARK)
+			continue;
+		assert_int_equal(in.len, used);
+		assert_int_equal(
+			sat_frame_open(m->w->zip, &f, &scratch, &plain),
+			SAT_OK);
+		assert_int_equal(sat_msg_decode(f.type, plain, &a, &msg, &err),
+				 SAT_OK);
+		m->mark_len = msg.mark.at.len;
+		memcpy(m->mark, msg.mark.at.ptr, m->mark_len);
+	}
+	sat_arena_fini(&a);
+	sat_buf_fini(&scratch);
+}
+
 bool model_read(struct model *m, size_t bytes_max)
 {
 	struct sat_feed_ask ask = { .replica = m->replica,
 				    .rights = &m->rights,
 				    .at = m->at,
+				    .fresh = m->start.fresh,
+				    .fresh_count = m->start.fresh_count,
+				    .epoch = sat_engine_epoch(m->w->engine),
+				    .base = m->start.base,
 				    .live = m->live,
 				    .told = UINT64_MAX,
 				    .bytes_max = bytes_max,
@@ -257,7 +344,11 @@ bool model_read(struct model *m, size_t bytes_max)
 	assert_true(answer.at.cursor >= m->at.cursor);
 	assert_int_equal(sat_buf_append(&m->staged, got.ptr, got.len), SAT_OK);
 	m->at = answer.at;
+	take_mark(m, got);
+	assert_int_equal(answer.checkpoint, m->mark_len == 0);
 	if (answer.checkpoint) {
+		m->at_checkpoint = answer.cursor;
+		m->pulled = m->rights.version;
 		assert_int_equal(answer.cursor, answer.at.cursor);
 		apply_staged(m);
 		m->live = true;

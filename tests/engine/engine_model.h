@@ -30,6 +30,11 @@ struct model {
 	struct sat_buf staged; /* frames since the last checkpoint */
 	struct sat_feed_at at;
 	bool live;
+	uint64_t at_checkpoint;
+	uint32_t pulled; /* version of the rights at the last checkpoint */
+	uint8_t mark[64];
+	size_t mark_len;
+	struct sat_pull_start start; /* of the last model_connect */
 	uint64_t frames, row_count, ref_count, evict_count; /* received */
 	uint64_t checkpoints;
 };
@@ -37,6 +42,10 @@ struct model {
 void model_init(struct model *m, struct world *w, uint32_t replica,
 		const struct sat_id *user);
 void model_fini(struct model *m);
+
+/* HELLO and WELCOME as far as the feed goes: rights as they are now, stages
+ * kept only if the server goes on at the mark. True: it did. */
+bool model_connect(struct model *m);
 
 /* One read of at most about bytes_max; applies everything at a checkpoint and
  * compares the digest. True: that was a checkpoint. */

@@ -399,9 +399,9 @@ static void half_a_stage_is_dropped(void **state)
 			"e1", NULL);
 	toy_send(f, REP_SCOPE, "account", "a1");
 	expect(f, "SELECT count(*) FROM _satchel_stage", "1");
-	OK(sat_replica_stage_reset(f->r, &f->err));
+	OK(sat_replica_stage_reset(f->r, false, &f->err));
 	expect(f, "SELECT count(*) FROM _satchel_stage", "0");
-	OK(sat_replica_stage_reset(f->r, &f->err));
+	OK(sat_replica_stage_reset(f->r, false, &f->err));
 }
 
 /* ---- upkeep -------------------------------------------------------------- */

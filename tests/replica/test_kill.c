@@ -59,7 +59,7 @@ static void server_edits(struct fixture *f)
 
 static void pull(struct fixture *f)
 {
-	OK(sat_replica_stage_reset(f->r, &f->err));
+	OK(sat_replica_stage_reset(f->r, false, &f->err));
 	toy_send(f, REP_SCOPE, "account", "a1");
 	toy_send(f, REP_SCOPE, "account", "a3");
 	toy_refs(f, REP_SCOPE, "account", "a2");
@@ -96,7 +96,7 @@ static void evict(struct fixture *f)
 {
 	struct toy_row *row = toy_find(f, "account", "a2");
 
-	OK(sat_replica_stage_reset(f->r, &f->err));
+	OK(sat_replica_stage_reset(f->r, false, &f->err));
 	row->scope_count = 1;
 	toy_evict(f, REP_SCOPE, "account", "a2");
 	toy_checkpoint(f, true);

@@ -252,6 +252,9 @@ static void store(struct tablet *t, const struct sat_csession_effect *fx)
 	case SAT_CFX_STAGE_EVICT:
 		t->evicts += m->evict.id_count;
 		break;
+	case SAT_CFX_STORE_MARK:
+		t->marks++;
+		break;
 	default:
 		t->cursor = m->checkpoint.cursor;
 		t->checkpoints++;

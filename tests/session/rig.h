@@ -42,7 +42,7 @@ struct tablet {
 	uint64_t epoch, cursor, verdict_seq, last_seq;
 	uint32_t catalogue, grants, scope_count;
 	uint8_t ratchet[16];
-	uint64_t rows, verdicts, rejected, evicts, checkpoints;
+	uint64_t rows, verdicts, rejected, evicts, checkpoints, marks;
 	/* What ended it. */
 	bool opened, enrolled, closed, csession_closed;
 	int rc;

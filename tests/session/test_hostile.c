@@ -572,37 +572,58 @@ static void rows_stop_without_credit(void **state)
 	sat_ssession_fini(&s);
 }
 
-/* The device's cursor counts only in the same history and under the same
- * rights; else the pull starts at 0. */
+/* The pull starts where HELLO's judge says; what the device has counts only
+ * if it is of the same history. */
 static void where_the_pull_starts(void **state)
 {
 	static const struct {
-		uint64_t epoch;
-		uint32_t grants;
-		uint64_t cursor;
-	} rows[] = { { 1, 0, 50 }, { 2, 0, 0 }, { 1, 9, 0 }, { 0, 0, 0 } };
+		struct sat_feed_at at;
+		bool live;
+		uint64_t kept;
+	} rows[] = {
+		{ { .cursor = 50 }, true, 50 },
+		{ { .cursor = 50, .fill = true }, true, 50 },
+		{ { .cursor = 70, .upto = 90, .scope = 3, .seq = 75 },
+		  true,
+		  50 },
+		{ { .cursor = 0 }, false, 0 },
+		{ { .cursor = 60, .upto = 80 }, false, 0 },
+	};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct sat_rights rights = { .version = 77 };
 		struct sat_msg hello = { .type = SAT_MSG_HELLO,
 					 .hello = { .version_min = 1,
 						    .version_max = 1,
 						    .replica = 7,
+						    .epoch = 1,
 						    .cursor = 50,
 						    .verdict_seq = 2,
 						    .catalogue = 3 } };
 		struct sat_ssession_event ev = { .kind = SAT_SEV_HELLO_DONE,
 						 .now_ms = 1001,
+						 .at = rows[i].at,
+						 .live = rows[i].live,
 						 .welcome = &welcome.welcome };
 
-		hello.hello.epoch = rows[i].epoch;
-		hello.hello.grants = rows[i].grants;
 		server_open();
 		assert_int_equal(server_gets(&hello), SAT_OK);
 		assert_int_equal(server_run(&ev), SAT_OK);
 		assert_int_equal(reads, 1);
-		assert_int_equal(s.at.cursor, rows[i].cursor);
-		assert_int_equal(s.live, rows[i].cursor != 0);
+		assert_memory_equal(&s.at, &rows[i].at, sizeof s.at);
+		assert_int_equal(s.live, rows[i].live);
+		/* other rights: from what it has, new scopes from the start */
+		memset(&ev, 0, sizeof ev);
+		ev.kind = SAT_SEV_RIGHTS;
+		ev.rights = &rights;
+		ev.whole = i == 1;
+		assert_int_equal(server_run(&ev), SAT_OK);
+		assert_int_equal(s.at.cursor, ev.whole ? 0 : rows[i].kept);
+		assert_int_equal(s.at.upto, 0);
+		assert_int_equal(s.at.fill, s.at.cursor != 0);
+		assert_int_equal(s.live, s.at.cursor != 0);
+		assert_true(s.read_stale);
 		sat_ssession_fini(&s);
 	}
 }

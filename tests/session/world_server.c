@@ -96,6 +96,11 @@ static void do_hello(struct world *w, const struct job *j)
 	welcome.push_window = 128 * 1024;
 	welcome.rights = rights_now(w, scopes);
 	ev.welcome = &welcome;
+	/* This world knows no versions of rights: whoever comes back under
+	 * others is sent everything. */
+	ev.live = j->hello.epoch == w->server.epoch && j->hello.cursor != 0 &&
+		  j->hello.grants == w->server.rights;
+	ev.at.cursor = ev.live ? j->hello.cursor : 0;
 	if (w->s_up && j->link == w->link)
 		world_server_event(w, &ev);
 }
@@ -177,6 +182,7 @@ static void do_rights(struct world *w)
 	struct sat_rights r = rights_now(w, scopes);
 
 	ev.rights = &r;
+	ev.whole = true;
 	if (w->s_up)
 		world_server_event(w, &ev);
 }

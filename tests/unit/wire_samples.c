@@ -82,6 +82,18 @@ static void add_hellos(void)
 	};
 	memset(m->hello.last_hash, 0xc4, 16);
 	memset(m->hello.ratchet, 0x71, 16);
+	m = add("hello", "hello-cut", SAT_MSG_HELLO,
+		"replica 7 again: its first pull was cut behind mark-half");
+	m->hello = (struct sat_msg_hello){
+		.version_min = 1,
+		.version_max = 1,
+		.replica = 7,
+		.epoch = epoch,
+		.catalogue = 7,
+		.raw_ms = noon + 9000,
+		.mark = { (const uint8_t *)"\x01\x5a\x7c\x4e\x11", 5 },
+	};
+	memset(m->hello.ratchet, 0x72, 16);
 	m = add("welcome", "welcome-first", SAT_MSG_WELCOME,
 		"version 1, the server has no changeset of this replica");
 	m->welcome = (struct sat_msg_welcome){
@@ -95,6 +107,19 @@ static void add_hellos(void)
 		.push_window = 1048576,
 	};
 	memset(m->welcome.ratchet, 0x72, 16);
+	m = add("welcome", "welcome-on", SAT_MSG_WELCOME,
+		"the same, and the feed goes on behind mark-half");
+	m->welcome = (struct sat_msg_welcome){
+		.version = 1,
+		.epoch = epoch,
+		.head = 9020,
+		.catalogue = 7,
+		.server_ms = noon + 9000,
+		.rights = rights(),
+		.push_window = 1048576,
+		.resumed = true,
+	};
+	memset(m->welcome.ratchet, 0x73, 16);
 }
 
 static void add_pushes(void)
@@ -214,6 +239,11 @@ static void add_others(void)
 		"never come back with this certificate");
 	m->error = (struct sat_msg_error){ .code = SAT_WIRE_UNKNOWN };
 	add("wipe", "wipe-now", SAT_MSG_WIPE, "destroy the replica");
+	m = add("mark", "mark-half", SAT_MSG_MARK,
+		"the pages before it are staged up to here");
+	m->mark.at = (struct sat_slice){
+		(const uint8_t *)"\x01\x5a\x7c\x4e\x11", 5
+	};
 	m = add("enrol", "enrol-tablet", SAT_MSG_ENROL,
 		"a new device (request and proof shortened to 3 bytes)");
 	m->enrol = (struct sat_msg_enrol){
