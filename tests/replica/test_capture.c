@@ -464,7 +464,8 @@ static void what_cannot_be_encoded_never_blocks(void **state)
 	       "SELECT seq, reason, content FROM satchel_rejected"
 	       " WHERE n = 1",
 	       "-|encoding|[{\"table\":\"account\",\"id\":\"00000000-0000-7000"
-	       "-8000-0000000000a1\",\"op\":\"update\",\"fields\":{\"phone\":"
+	       "-8000-0000000000a1\",\"op\":\"update\",\"context\":\"1:1\","
+	       "\"fields\":{\"phone\":"
 	       "{\"before\":\"100\",\"after\":\"1?2\"},\"city\":{\"before\":"
 	       "null,\"after\":\"B\"}}}]");
 	expect(f, "SELECT reason FROM satchel_rejected ORDER BY n",

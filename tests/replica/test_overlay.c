@@ -346,7 +346,8 @@ static void a_rejected_edit_shows_the_servers_state_again(void **state)
 	       "1|scope|Account: this record is not in your territories. Ask"
 	       " your manager for access or to make the change.|"
 	       "[{\"table\":\"account\",\"id\":\"00000000-0000-7000-8000-"
-	       "0000000000a1\",\"op\":\"update\",\"fields\":{\"phone\":"
+	       "0000000000a1\",\"op\":\"update\",\"context\":\"1:1\","
+	       "\"fields\":{\"phone\":"
 	       "{\"before\":\"100\",\"after\":\"1\"},\"tags\":{\"adds\":"
 	       "[\"a\"],\"removes\":[\"vip\"]},\"visit_count\":{\"add\":5}"
 	       "}}]");
