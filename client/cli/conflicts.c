@@ -332,7 +332,9 @@ static void by_territory(struct sat_list *l)
 {
 	struct sat_cli *c = l->c;
 	const struct sat_table *tree;
+	struct sat_buf rows;
 	char *id, sql[400];
+	int arg, rc;
 
 	if (l->code != SAT_CLI_OK || c->value[SAT_OPT_TERRITORY] == NULL)
 		return;
@@ -344,19 +346,25 @@ static void by_territory(struct sat_list *l)
 	l->code = sat_cli_find_row(c, tree, c->value[SAT_OPT_TERRITORY], id);
 	if (l->code != SAT_CLI_OK)
 		return;
-	sat_list_where(l,
-		       "t.row_id IN (WITH RECURSIVE sub(id) AS (SELECT ?%d"
-		       " UNION SELECT y.id FROM territory y JOIN sub ON"
-		       " y.parent_id = sub.id) SELECT NULL",
-		       sat_list_arg(l, sat_value_text(sat_slice_str(id))));
-	for (uint16_t i = 0; i < c->catalogue->table_count; i++)
+	sat_buf_init(&rows, 1 << 20);
+	rc = SAT_OK;
+	for (uint16_t i = 0; rc == SAT_OK && i < c->catalogue->table_count; i++)
 		if (territory_sql(c->catalogue, &c->catalogue->tables[i], sql,
-				  sizeof sql) &&
-		    l->code == SAT_CLI_OK &&
-		    sat_text_add(&l->where, " UNION ALL %s", sql) != SAT_OK)
-			l->code = SAT_CLI_FAILED;
-	if (l->code == SAT_CLI_OK && sat_text_add(&l->where, ")") != SAT_OK)
-		l->code = SAT_CLI_FAILED;
+				  sizeof sql))
+			rc = sat_text_add(&rows, " UNION ALL %s", sql);
+	arg = sat_list_arg(l, sat_value_text(sat_slice_str(id)));
+	if (rc == SAT_OK)
+		rc = sat_text_add(
+			&l->where,
+			" AND t.row_id IN (WITH RECURSIVE sub(id) AS (SELECT"
+			" ?%d UNION SELECT y.id FROM territory y JOIN sub ON"
+			" y.parent_id = sub.id) SELECT NULL%.*s)",
+			arg, (int)sat_buf_peek(&rows).len,
+			(const char *)sat_buf_peek(&rows).ptr);
+	if (rc != SAT_OK)
+		l->code = sat_cli_fail(c, "%s",
+				       SAT_TR(c, "out of memory", "内存不足"));
+	sat_buf_fini(&rows);
 }
 
 static void only_mine(struct sat_list *l)

@@ -215,7 +215,8 @@ static void choose_touch(struct wish *w, const struct sat_value *values)
 		w->value = values[i];
 		return;
 	}
-	w->reason = SAT_REASON_ROLE;
+	/* nothing is known of it any more, or nothing of it is his to write */
+	w->reason = SAT_REASON_GONE;
 }
 
 static int form_delta(struct wish *w, struct sat_held *held,
@@ -238,7 +239,9 @@ static int form_delta(struct wish *w, struct sat_held *held,
 			   (uint32_t)w->r->facts.replica, &d->context))
 		w->reason = SAT_REASON_FORGED;
 	if (w->column == COLUMN_TOUCH)
-		choose_touch(w, values);
+		choose_touch(w, held->has_base && !sat_row_alive(&held->row)
+					? held->values
+					: values);
 	if (rc != SAT_OK || w->reason != SAT_REASON_NONE)
 		return rc == SAT_OK ? rc : no_memory(err);
 	d->changes = sat_arena_alloc(a, sizeof *d->changes);
