@@ -1,4 +1,5 @@
-/* The server's answer to a changeset, settled for good in one transaction.
+/* The server's answer to a changeset, settled for good in one transaction;
+ * of a large one that is accepted as held the rows are folded ahead of it.
  *
  *   applied, merged   stays in the overlay until a state that contains it
  *   as-held           the server has exactly what we have: becomes the base
@@ -8,6 +9,12 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+
+enum {
+	SLICE_ROWS = 1000, /* folded in one transaction, some 50 ms         */
+	SLICE_NAP_MS = 15, /* between two, for programs that want to write  */
+};
 
 static int no_memory(struct sat_err *err)
 {
@@ -37,35 +44,49 @@ struct dirty {
 	struct sat_slice delta; /* only where asked for */
 };
 
-/* All overlay entries of a changeset, in the batch arena. */
-static int dirty_rows(struct sat_replica *r, uint64_t seq, struct dirty **ret,
-		      uint32_t *ret_count, struct sat_err *err)
+static int count_dirty(struct sat_replica *r, uint64_t seq, int64_t *ret,
+		       struct sat_err *err)
 {
 	struct sat_value arg = sat_bind_u64(seq);
-	struct dirty *all;
 	sqlite3_stmt *st;
-	int64_t count = 0;
-	bool row = true;
-	uint32_t n = 0;
 	int rc = sat_db_find(&r->db,
 			     "SELECT count(*) FROM _satchel_dirty"
 			     " WHERE seq = ?1",
 			     &arg, 1, &st, err);
 
+	*ret = 0;
 	if (rc == SAT_OK && st != NULL) {
-		count = sqlite3_column_int64(st, 0);
+		*ret = sqlite3_column_int64(st, 0);
 		sat_db_reset(st);
 	}
+	return rc;
+}
+
+/* The overlay entries of a changeset from delta `from` on, at most count of
+ * them, in the batch arena. */
+static int dirty_rows(struct sat_replica *r, uint64_t seq, uint64_t from,
+		      int64_t count, struct dirty **ret, uint32_t *ret_count,
+		      struct sat_err *err)
+{
+	struct sat_value args[3] = { sat_bind_u64(seq), sat_bind_u64(from),
+				     sat_value_int(count) };
+	struct dirty *all;
+	sqlite3_stmt *st;
+	bool row = true;
+	uint32_t n = 0;
+	int rc = SAT_OK;
+
 	all = sat_arena_array(&r->batch, (size_t)count, sizeof *all);
 	if (rc == SAT_OK && all == NULL)
 		rc = no_memory(err);
 	if (rc == SAT_OK)
 		rc = sat_db_stmt(&r->db,
 				 "SELECT t, id, i FROM _satchel_dirty"
-				 " WHERE seq = ?1 ORDER BY i",
+				 " WHERE seq = ?1 AND i >= ?2 ORDER BY i"
+				 " LIMIT ?3",
 				 &st, err);
 	if (rc == SAT_OK)
-		rc = sat_db_bind(&r->db, st, 1, &arg, 1, err);
+		rc = sat_db_bind(&r->db, st, 1, args, 3, err);
 	while (rc == SAT_OK && row) {
 		rc = sat_db_step(&r->db, st, &row, err);
 		if (rc != SAT_OK || !row || n == count)
@@ -211,18 +232,18 @@ static int release_orphan(struct sat_replica *r, const struct dirty *w,
 	return rc == SAT_OK ? sat_row_settle(r, w->table, &w->id, err) : rc;
 }
 
-static int settle_accepted(struct sat_replica *r,
-			   const struct sat_msg_verdict *v, int64_t now_ms,
-			   struct sat_err *err)
+/* Settle accepted rows from delta *from on, at most count; *from is then where
+ * to go on, *ret_done says that there is nothing more. */
+static int settle_rows(struct sat_replica *r, const struct sat_msg_verdict *v,
+		       int64_t limit, uint64_t *from, bool *ret_done,
+		       struct sat_err *err)
 {
 	bool as_held = (v->flags & SAT_VERDICT_AS_HELD) != 0;
 	struct dirty *rows;
 	struct sat_buf meta;
 	uint32_t count;
-	int rc = put_state(r, v->seq, SAT_OUTBOX_ACKED, now_ms, err);
+	int rc = dirty_rows(r, v->seq, *from, limit, &rows, &count, err);
 
-	if (rc == SAT_OK)
-		rc = dirty_rows(r, v->seq, &rows, &count, err);
 	if (rc != SAT_OK)
 		return rc;
 	sat_buf_init(&meta, SAT_REPLICA_TEXT_MAX);
@@ -230,9 +251,25 @@ static int settle_accepted(struct sat_replica *r,
 		rc = release_orphan(r, &rows[i], v->seq, err);
 		if (rc == SAT_OK && as_held)
 			rc = fold_row(r, &rows[i], v, &meta, err);
+		*from = rows[i].i + 1;
 	}
 	sat_buf_fini(&meta);
+	*ret_done = count < limit;
 	return rc;
+}
+
+static int settle_accepted(struct sat_replica *r,
+			   const struct sat_msg_verdict *v, int64_t now_ms,
+			   struct sat_err *err)
+{
+	uint64_t from = 0;
+	int64_t count;
+	bool done;
+	int rc = put_state(r, v->seq, SAT_OUTBOX_ACKED, now_ms, err);
+
+	if (rc == SAT_OK)
+		rc = count_dirty(r, v->seq, &count, err);
+	return rc == SAT_OK ? settle_rows(r, v, count, &from, &done, err) : rc;
 }
 
 /* ---- rejected ------------------------------------------------------------ */
@@ -450,11 +487,78 @@ static int settle(struct sat_replica *r, const struct sat_msg_verdict *v,
 	return rc;
 }
 
+/* Is there so much to fold that a program on the device would notice? */
+static int is_large(struct sat_replica *r, const struct sat_msg_verdict *v,
+		    bool *ret, struct sat_err *err)
+{
+	struct sat_value args[2] = { sat_bind_u64(v->seq),
+				     sat_value_int(SLICE_ROWS) };
+	sqlite3_stmt *st;
+	int rc = sat_db_find(&r->db,
+			     "SELECT 1 FROM _satchel_outbox WHERE seq = ?1"
+			     " AND rows > ?2",
+			     args, 2, &st, err);
+
+	*ret = false;
+	if (rc != SAT_OK || st == NULL)
+		return rc;
+	sat_db_reset(st);
+	*ret = (v->status == SAT_VERDICT_APPLIED ||
+		v->status == SAT_VERDICT_MERGED) &&
+	       (v->flags & SAT_VERDICT_AS_HELD) != 0;
+	return SAT_OK;
+}
+
+/* One slice in a transaction of its own. */
+static int fold_slice(struct sat_replica *r, const struct sat_msg_verdict *v,
+		      uint64_t *from, bool *ret_done, struct sat_err *err)
+{
+	int state, rc = sat_txn_begin(r, err);
+
+	if (rc != SAT_OK)
+		return rc;
+	*ret_done = true;
+	rc = sat_harvest(r, false, err);
+	sat_arena_reset(&r->batch);
+	if (rc == SAT_OK)
+		rc = entry_state(r, v->seq, &state, err);
+	if (rc == SAT_OK &&
+	    (state == SAT_OUTBOX_WAITING || state == SAT_OUTBOX_PARKED))
+		rc = settle_rows(r, v, SLICE_ROWS, from, ret_done, err);
+	return sat_txn_end(r, rc, err);
+}
+
+/* The rows of a long backlog, in slices: nobody waits for the write lock while
+ * a hundred thousand rows are folded. Each becomes what the server has, by
+ * itself; cut short, the verdict is not stored, so it comes again and finds
+ * the rest. */
+static int fold_ahead(struct sat_replica *r, const struct sat_msg_verdict *v,
+		      struct sat_err *err)
+{
+	static const struct timespec nap = { .tv_nsec =
+						     SLICE_NAP_MS * 1000000L };
+	uint64_t from = 0;
+	bool done = false;
+	int rc = SAT_OK;
+
+	while (rc == SAT_OK && !done) {
+		rc = fold_slice(r, v, &from, &done, err);
+		if (!done)
+			(void)nanosleep(&nap, NULL);
+	}
+	return rc;
+}
+
 int sat_replica_verdict(struct sat_replica *r, const struct sat_msg_verdict *v,
 			int64_t now_raw_ms, struct sat_err *err)
 {
-	int rc = sat_txn_begin(r, err);
+	bool large;
+	int rc = is_large(r, v, &large, err);
 
+	if (rc == SAT_OK && large)
+		rc = fold_ahead(r, v, err);
+	if (rc == SAT_OK)
+		rc = sat_txn_begin(r, err);
 	if (rc != SAT_OK)
 		return rc;
 	if (v->seq == 0 || v->seq > (uint64_t)r->facts.seq)

@@ -7,6 +7,7 @@ good ones does.
 # serial
 
 import json
+import os
 import random
 import re
 import threading
@@ -28,7 +29,7 @@ class Watch(threading.Thread):
     """The high-water mark of processes that come and go."""
 
     def __init__(self, *holders):
-        super().__init__()
+        super().__init__(daemon=True)
         self.holders = holders  # functions that give a Process or None
         self.most = [0] * len(holders)
         self.stopping = threading.Event()
@@ -47,6 +48,31 @@ class Watch(threading.Thread):
         self.stopping.set()
         self.join()
         return self.most
+
+
+class Waits(threading.Thread):
+    """How long a program on the device waits for the write lock."""
+
+    def __init__(self, device):
+        super().__init__(daemon=True)
+        self.device = device
+        self.longest = 0.0
+        self.stopping = threading.Event()
+
+    def run(self):
+        db = self.device.connect()
+        db.execute("PRAGMA busy_timeout = 60000")
+        while not self.stopping.wait(0.05):
+            began = time.monotonic()
+            db.execute("BEGIN IMMEDIATE")
+            db.execute("ROLLBACK")
+            self.longest = max(self.longest, time.monotonic() - began)
+        db.close()
+
+    def end(self):
+        self.stopping.set()
+        self.join()
+        return self.longest
 
 
 def company(org):
@@ -128,25 +154,39 @@ def killed_on_the_way():
                 killed["server"] += 1
                 half_way += arrived(org) == 0
                 org.start()
-        # Others are not held up by it.
-        mia.start()
+        waits = Waits(ann)
+        waits.start()
+        # Others are not held up by it: the rep of the next patch, on two
+        # devices, whom these visits do not concern.
+        other = org.device("cid").start()
         slowest = 0.0
         for n in range(5):
             cid.sql("INSERT INTO account(name) VALUES (?)", (f"quick {n}",))
             t = time.monotonic()
             equal(cid.once(), 0, "cid: rejected")
             wait_for(
-                "mia sees cid's account",
-                lambda n=n: mia.sql(
+                "cid's other device has it",
+                lambda n=n: other.sql(
                     "SELECT 1 FROM account WHERE name = ?", (f"quick {n}",)
                 ),
                 30,
             )
             slowest = max(slowest, time.monotonic() - t)
         check(slowest < 20, f"another device waited {slowest:.1f} s")
+        # And killed while it takes in the verdict, row by row.
+        wait_for("it is applied", lambda: arrived(org) == left, 120)
+        for _ in range(3):
+            time.sleep(rng.random())
+            ann.kill()
+            ann.start()
+        wait_for(
+            "the daemon listens",
+            lambda: os.path.exists(os.path.join(ann.dir, "sock")),
+        )
         equal(ann.once(timeout=120), 0, "ann: rejected")
         took = time.monotonic() - began
         daemon_kib, server_kib = watch.end()
+        longest = waits.end()
 
         status = ann.status()
         equal(status["saved"], before + 1, "one changeset for all of it")
@@ -172,7 +212,8 @@ def killed_on_the_way():
             f"before it was applied; written in {wrote:.1f} s, gathered in "
             f"{gathered:.1f} s, all done after {took:.1f} s; most memory: "
             f"daemon {daemon_kib >> 10} MiB, server {server_kib >> 10} MiB; "
-            f"another device waited at most {slowest:.2f} s"
+            f"another device waited at most {slowest:.2f} s, a program on "
+            f"the same device for the write lock {longest:.1f} s"
         )
 
 

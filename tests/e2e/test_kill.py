@@ -27,7 +27,7 @@ class Writer(threading.Thread):
     accepted only after COMMIT has returned."""
 
     def __init__(self, device, accounts, rng, first):
-        super().__init__()
+        super().__init__(daemon=True)
         self.device = device
         self.accounts = accounts
         self.rng = rng

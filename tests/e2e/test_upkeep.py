@@ -1,0 +1,134 @@
+"""A replica over the years: what is kept and what goes, a damaged file, and
+rows that were changed behind the triggers' back.
+"""
+# timeout: 200
+
+import os
+
+from harness import DAEMON, Org, check, equal, main, run, same_content, wait_for
+
+DAY = 86400 * 1000
+
+
+class Company(Org):
+    def __enter__(self):
+        super().__enter__()
+        self.territory("CN", "nation")
+        self.territory("T1", "patch", "CN")
+        self.user("ann", "rep", "T1")
+        self.user("hugo", "hq", "CN")
+        self.start()
+        self.ann, self.hugo = self.device("ann"), self.device("hugo")
+        db = self.ann.connect()
+        db.execute("BEGIN")
+        db.executemany(
+            "INSERT INTO account(name, address) VALUES (?, ?)",
+            ((f"shop {n}", f"street {n} " * 20) for n in range(2000)),
+        )
+        db.execute("COMMIT")
+        db.close()
+        equal(self.ann.once(), 0, "ann: rejected")
+        equal(self.hugo.once(), 0, "hugo: rejected")
+        return self
+
+
+def outbox(device):
+    return [r[0] for r in device.sql("SELECT seq FROM _satchel_outbox ORDER BY seq")]
+
+
+def confirmed_changesets_go_after_their_time():
+    with Company() as org:
+        ann = org.ann
+        for n in range(3):
+            ann.sql("UPDATE account SET phone = ? WHERE name = 'shop 1'", (str(n),))
+            equal(ann.once(), 0, "rejected")
+        equal(outbox(ann), [1, 2, 3, 4], "kept, to refill a restored server")
+        # Two of them were confirmed forty days ago; one more waits unsent.
+        ann.sql("UPDATE _satchel_outbox SET ms = ms - ? WHERE seq <= 2", (40 * DAY,))
+        org.stop()
+        ann.sql("UPDATE account SET phone = 'waits' WHERE name = 'shop 1'")
+        ann.once(ok=3, timeout=1)
+        ann.sql("UPDATE _satchel_outbox SET ms = ms - ? WHERE seq = 5", (40 * DAY,))
+        ann.start()
+        wait_for("the old ones are gone", lambda: outbox(ann) == [3, 4, 5])
+        equal(ann.stop(), 0, "clean stop")
+        org.start()
+        # The chain goes on from what is left.
+        equal(ann.once(), 0, "rejected")
+        equal(org.sql("SELECT phone FROM account WHERE name = 'shop 1'"), [("waits",)])
+        org.verify()
+
+
+def damage(path):
+    """Garbage over the middle of the file, as a bad card leaves it; the
+    first pages, which say what the file is, stay."""
+    size = os.path.getsize(path)
+    with open(path, "r+b") as f:
+        for at in range(size // 4, size * 3 // 4, 4096 * 8):
+            f.seek(at)
+            f.write(os.urandom(4096))
+
+
+def a_damaged_file_is_rescued():
+    """The daemon died, the file is damaged: what was not sent is saved from
+    it, everything else is fetched again."""
+    with Company() as org:
+        ann = org.ann
+        ann.start()
+        wait_for("connected", lambda: ann.status()["connection"] == "connected")
+        ann.kill()
+        ann.sql("UPDATE account SET phone = 'unsent' WHERE name = 'shop 7'")
+        ann.sql("INSERT INTO visit(account_id, notes) SELECT id, 'unsent' FROM "
+                "account WHERE name = 'shop 7'")
+        ann.sql("PRAGMA wal_checkpoint(TRUNCATE)")
+        damage(ann.db)
+        check(ann.one("PRAGMA quick_check(1)") != "ok", "it is damaged")
+        done = run([DAEMON, "run", "--dir", ann.dir, "--once", "--timeout", "60"])
+        check("damaged" in done.stderr, f"it says so: {done.stderr}")
+        equal(ann.one("PRAGMA quick_check"), "ok", "a sound file again")
+        equal(
+            org.sql("SELECT notes FROM visit"), [("unsent",)], "the unsent visit"
+        )
+        equal(
+            org.sql("SELECT phone FROM account WHERE name = 'shop 7'"), [("unsent",)]
+        )
+        org.hugo.once()
+        n = same_content([ann, org.hugo], "account", "id, name, address, phone")
+        equal(n, 2000, "fetched again")
+        equal(ann.status()["digest"], "equal", "digest")
+        # It works on: the triggers are there, ids and chain go on.
+        ann.sql("UPDATE account SET phone = 'later' WHERE name = 'shop 8'")
+        equal(ann.once(), 0, "rejected")
+        equal(
+            org.sql("SELECT phone FROM account WHERE name = 'shop 8'"), [("later",)]
+        )
+        org.verify()
+
+
+def rows_changed_behind_the_triggers():
+    """Not an edit, so it must not travel; verify finds it."""
+    with Company() as org:
+        ann = org.ann
+        check("0 differ" in ann.cli("verify").stdout, "sound before")
+        ann.script(
+            "INSERT INTO _satchel_guard DEFAULT VALUES;"
+            "UPDATE account SET phone = 'bit rot' WHERE name = 'shop 3';"
+            "DELETE FROM _satchel_guard"
+        )
+        done = ann.cli("verify", ok=1)
+        check("1 differ" in done.stdout, f"found: {done.stdout}")
+        ann.once()
+        equal(
+            org.sql("SELECT phone FROM account WHERE name = 'shop 3'"),
+            [(None,)],
+            "damage does not travel",
+        )
+
+
+main(
+    [
+        confirmed_changesets_go_after_their_time,
+        a_damaged_file_is_rescued,
+        rows_changed_behind_the_triggers,
+    ]
+)
