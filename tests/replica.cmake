@@ -1,6 +1,7 @@
 # The replica on the device.
 if(TARGET sat_replica)
-	add_library(sat_replica_support STATIC replica/support.c)
+	add_library(sat_replica_support STATIC replica/support.c
+		replica/toy.c)
 	target_link_libraries(sat_replica_support PUBLIC sat_test_flags
 		sat_replica)
 	sat_test(test_replica_capture SOURCES replica/test_capture.c
