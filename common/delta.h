@@ -47,6 +47,9 @@ struct sat_marker {
 
 enum {
 	SAT_CHANGESET_COALESCED = 1, /* several local transactions in one */
+	/* Stands for one that had no effect, when a restored server asks
+	 * again: no deltas, and prev_hash is that one's own hash. */
+	SAT_CHANGESET_VOID = 2,
 };
 
 struct sat_changeset {
@@ -55,7 +58,7 @@ struct sat_changeset {
 				  for seq 1                                 */
 	uint32_t catalogue;    /* version it was formed under               */
 	struct sat_marker marker;
-	uint32_t flags; /* SAT_CHANGESET_* */
+	uint32_t flags;           /* SAT_CHANGESET_* */
 	struct sat_delta *deltas; /* at most one per row */
 	uint32_t delta_count;
 };

@@ -42,6 +42,8 @@ enum sat_outbox_state {
 	SAT_OUTBOX_ACKED = 1,
 	SAT_OUTBOX_REJECTED = 2,
 	SAT_OUTBOX_PARKED = 3,
+	/* was rejected, and a restored server asks for its number again */
+	SAT_OUTBOX_VOID = 4,
 };
 
 /* A MARK with a byte of length in front. */

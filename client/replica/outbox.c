@@ -117,13 +117,79 @@ static int find_entry(struct sat_replica *r, uint64_t seq, sqlite3_stmt **ret,
 {
 	struct sat_value arg = sat_bind_u64(seq);
 	int rc = sat_db_find(&r->db,
-			     "SELECT hash FROM _satchel_outbox WHERE seq = ?1",
+			     "SELECT hash, state FROM _satchel_outbox"
+			     " WHERE seq = ?1",
 			     &arg, 1, ret, err);
 
 	if (rc == SAT_OK && *ret == NULL)
 		rc = sat_err_set(err, SAT_E_NOTFOUND, 0, "replica_outbox",
 				 "changeset %llu is not in the outbox",
 				 (unsigned long long)seq);
+	return rc;
+}
+
+/* The hash of a changeset that is not here any more: its successor names it,
+ * and a successor that is a void one itself needs no name. */
+static int lost_hash(struct sat_replica *r, uint64_t seq, uint8_t hash[16],
+		     struct sat_err *err)
+{
+	struct sat_value arg = sat_bind_u64(seq + 1);
+	struct sat_changeset head;
+	struct sat_value bytes;
+	sqlite3_stmt *st;
+	int rc;
+
+	memset(hash, 0, 16);
+	if (seq == (uint64_t)r->facts.seq) {
+		memcpy(hash, r->facts.chain, 16);
+		return SAT_OK;
+	}
+	rc = sat_db_find(&r->db,
+			 "SELECT bytes FROM _satchel_outbox WHERE seq = ?1",
+			 &arg, 1, &st, err);
+	if (rc != SAT_OK || st == NULL)
+		return rc;
+	bytes = sat_db_column(st, 0);
+	rc = sat_changeset_head(bytes.s, &head, err);
+	if (rc == SAT_OK)
+		memcpy(hash, head.prev_hash, 16);
+	sat_db_reset(st);
+	return rc == SAT_OK || rc == SAT_E_NOMEM ? rc : SAT_E_CORRUPT;
+}
+
+/* What goes out in place of a changeset that had no effect, or that was
+ * dropped long ago: its number and its hash, so that the chain goes on. */
+static int read_void(struct sat_replica *r, uint64_t seq,
+		     const uint8_t own_hash[16], uint64_t offset, uint8_t *out,
+		     size_t cap, size_t *ret_len, uint64_t *ret_total,
+		     uint8_t ret_hash[16], struct sat_err *err)
+{
+	struct sat_changeset cs = head_of(r, seq);
+	struct sat_slice bytes;
+	struct sat_buf buf;
+	int rc;
+
+	cs.flags = SAT_CHANGESET_VOID;
+	memcpy(cs.prev_hash, own_hash, sizeof cs.prev_hash);
+	sat_buf_init(&buf, 4096);
+	rc = sat_changeset_encode(&cs, &buf);
+	if (rc != SAT_OK) {
+		(void)sat_err_set(err, rc, 0, "replica_outbox",
+				  "a changeset cannot be encoded");
+		goto out;
+	}
+	bytes = sat_buf_peek(&buf);
+	sat_hash_pack(sat_hash_bytes(bytes), ret_hash);
+	*ret_total = bytes.len;
+	*ret_len = 0;
+	if (offset < bytes.len) {
+		*ret_len = bytes.len - (size_t)offset < cap
+				   ? bytes.len - (size_t)offset
+				   : cap;
+		memcpy(out, bytes.ptr + offset, *ret_len);
+	}
+out:
+	sat_buf_fini(&buf);
 	return rc;
 }
 
@@ -137,11 +203,21 @@ int sat_replica_outbox_read(struct sat_replica *r, uint64_t seq,
 	uint64_t total;
 	size_t n = 0;
 	struct sat_value hash;
+	uint8_t own[16];
+	bool empty;
 	int code, rc = find_entry(r, seq, &st, err);
 
+	if (rc == SAT_E_NOTFOUND && seq > 0 && seq <= (uint64_t)r->facts.seq) {
+		rc = lost_hash(r, seq, own, err);
+		return rc != SAT_OK
+			       ? rc
+			       : read_void(r, seq, own, offset, out, cap,
+					   ret_len, ret_total, ret_hash, err);
+	}
 	if (rc != SAT_OK)
 		return rc;
 	hash = sat_db_column(st, 0);
+	empty = sqlite3_column_int(st, 1) == SAT_OUTBOX_VOID;
 	if (hash.kind == SAT_BLOB && hash.s.len == 16)
 		memcpy(ret_hash, hash.s.ptr, 16);
 	else
@@ -150,6 +226,11 @@ int sat_replica_outbox_read(struct sat_replica *r, uint64_t seq,
 	sat_db_reset(st);
 	if (rc != SAT_OK)
 		return rc;
+	if (empty) {
+		memcpy(own, ret_hash, sizeof own);
+		return read_void(r, seq, own, offset, out, cap, ret_len,
+				 ret_total, ret_hash, err);
+	}
 	code = sqlite3_blob_open(r->db.handle, "main", "_satchel_outbox",
 				 "bytes", (sqlite3_int64)seq, 0, &blob);
 	if (code != SQLITE_OK)
@@ -208,13 +289,37 @@ static int note_pull(struct sat_replica *r, struct sat_err *err)
 	return sat_txn_end(r, SAT_OK, err);
 }
 
+/* A parked changeset has no final verdict: the last seq that has one, and all
+ * before it. */
+static int decided(struct sat_replica *r, uint64_t *ret, struct sat_err *err)
+{
+	sqlite3_stmt *st;
+	int rc = sat_db_find(&r->db,
+			     "SELECT min(seq) FROM _satchel_outbox"
+			     " WHERE state = 3",
+			     NULL, 0, &st, err);
+	uint64_t parked;
+
+	*ret = (uint64_t)r->facts.verdict_seq;
+	if (rc != SAT_OK || st == NULL)
+		return rc;
+	parked = (uint64_t)sqlite3_column_int64(st, 0);
+	if (parked > 0 && parked - 1 < *ret)
+		*ret = parked - 1;
+	sat_db_reset(st);
+	return SAT_OK;
+}
+
 int sat_replica_hello(struct sat_replica *r, int64_t now_raw_ms,
 		      struct sat_msg_hello *ret, struct sat_err *err)
 {
+	uint64_t known = 0;
 	int rc = sat_facts_load(r, err);
 
 	if (rc == SAT_OK && r->facts.refresh == SAT_REFRESH_ASKED)
 		rc = note_pull(r, err);
+	if (rc == SAT_OK)
+		rc = decided(r, &known, err);
 	if (rc != SAT_OK)
 		return rc;
 	*ret = (struct sat_msg_hello){
@@ -224,7 +329,7 @@ int sat_replica_hello(struct sat_replica *r, int64_t now_raw_ms,
 		.epoch = (uint64_t)r->facts.epoch,
 		.catalogue = r->catalogue->version,
 		.cursor = (uint64_t)r->facts.cursor,
-		.verdict_seq = (uint64_t)r->facts.verdict_seq,
+		.verdict_seq = known,
 		.last_seq = (uint64_t)r->facts.seq,
 		.raw_ms = now_raw_ms,
 		.steps = r->steps,

@@ -473,7 +473,9 @@ static int settle(struct sat_replica *r, const struct sat_msg_verdict *v,
 		rc = entry_state(r, v->seq, &state, err);
 	if (rc != SAT_OK)
 		return rc;
-	if (state == SAT_OUTBOX_WAITING || state == SAT_OUTBOX_PARKED) {
+	if (state == SAT_OUTBOX_VOID) {
+		rc = put_state(r, v->seq, SAT_OUTBOX_REJECTED, now_ms, err);
+	} else if (state == SAT_OUTBOX_WAITING || state == SAT_OUTBOX_PARKED) {
 		if (v->status == SAT_VERDICT_REJECTED)
 			rc = settle_rejected(r, v, now_ms, err);
 		else if (v->status == SAT_VERDICT_PARKED)

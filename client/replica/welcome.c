@@ -55,7 +55,8 @@ static int reopen(struct sat_replica *r, uint64_t last_seq, struct sat_err *err)
 	sat_db_reset(st);
 	if (rc == SAT_OK)
 		rc = sat_db_do(&r->db,
-			       "UPDATE _satchel_outbox SET state = 0"
+			       "UPDATE _satchel_outbox SET state = CASE WHEN"
+			       " state IN (2, 4) THEN 4 ELSE 0 END"
 			       " WHERE seq > ?1",
 			       &arg, 1, err);
 	if (rc == SAT_OK)

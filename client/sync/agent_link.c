@@ -80,7 +80,8 @@ static int store_welcome(struct sat_agent *a, const struct sat_msg *msg,
 				     sat_agent_wall_ms(a), err);
 
 	if (rc == SAT_OK)
-		rc = sat_replica_stage_reset(a->replica, err);
+		rc = sat_replica_stage_reset(a->replica, msg->welcome.resumed,
+					     err);
 	if (rc != SAT_OK)
 		return rc;
 	/* a WELCOME that leads nowhere must not bring us back in a second */
@@ -134,6 +135,9 @@ static void store(struct sat_agent *a, const struct sat_csession_effect *fx)
 		break;
 	case SAT_CFX_STORE_GRANT:
 		rc = sat_replica_grant(a->replica, &m->grant, &err);
+		break;
+	case SAT_CFX_STORE_MARK:
+		rc = sat_replica_mark(a->replica, &m->mark, &err);
 		break;
 	case SAT_CFX_STORE_VERDICT:
 		rc = sat_replica_verdict(a->replica, &m->verdict,

@@ -7,6 +7,7 @@
 #include "server/admin/ops_data.h"
 #include "server/admin/ops_import.h"
 #include "server/admin/ops_people.h"
+#include "server/admin/ops_recovery.h"
 
 static const struct sat_admin_op ops[] = {
 	{ "territory add", true, sat_op_territory_add },
@@ -28,6 +29,8 @@ static const struct sat_admin_op ops[] = {
 	{ "history", false, sat_op_history },
 	{ "verify", false, sat_op_verify },
 	{ "status", false, sat_op_status },
+	{ "recovery status", false, sat_op_recovery_status },
+	{ "recovery close", true, sat_op_recovery_close },
 	{ "catalogue show", false, sat_op_catalogue_show },
 	{ "catalogue check", false, sat_op_catalogue_check },
 	{ "catalogue apply", true, sat_op_catalogue_apply },

@@ -585,7 +585,7 @@ int sat_op_device_revoke(struct sat_admin *a, const json_t *args, json_t *ret,
 {
 	const json_t *no = json_object_get(args, "device");
 	struct sat_device d;
-	char line[40];
+	char line[80], user[SAT_UUID_CHARS + 1];
 	int rc;
 
 	(void)ret;
@@ -602,8 +602,9 @@ int sat_op_device_revoke(struct sat_admin *a, const json_t *args, json_t *ret,
 				   (long long)json_integer_value(no));
 	if (rc != SAT_OK)
 		return rc;
-	(void)snprintf(line, sizeof line, "revoked %lu",
-		       (unsigned long)d.replica);
+	sat_id_format(&d.user, user);
+	(void)snprintf(line, sizeof line, "revoked %lu %s",
+		       (unsigned long)d.replica, user);
 	rc = a->note(a->note_arg, line, err);
 	d.state = SAT_DEVICE_REVOKED;
 	if (rc == SAT_OK)

@@ -76,6 +76,8 @@ int sat_cli_catalogue(struct sat_call *call);
 int sat_cli_status(struct sat_call *call);
 int sat_cli_verify(struct sat_call *call);
 int sat_cli_stop(struct sat_call *call);
+int sat_cli_backup(struct sat_call *call);
+int sat_cli_restore(struct sat_call *call);
 
 /* ---- printing ----------------------------------------------------------- */
 

@@ -3,12 +3,14 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/config.h"
 #include "common/file.h"
 #include "common/log.h"
 #include "common/pki.h"
+#include "server/admin/past.h"
 #include "server/admin/socket.h"
 #include "server/cli/cli.h"
 #include "server/sync/server.h"
@@ -22,6 +24,7 @@ struct app {
 	uint16_t port;
 	struct sat_lock lock;
 	struct sat_journal journal;
+	struct sat_past_head past;
 	struct sat_config *config;
 	struct sat_tls_ctx *tls;
 	struct sat_buf ca, ca_key, cert, key, org;
@@ -169,6 +172,38 @@ static int on_replica(void *arg, uint32_t replica, struct sat_err *err)
 	return note(arg, line, err);
 }
 
+/* COMMITTER THREAD. What cannot be kept now is kept after the next group. */
+static void on_head(void *arg, uint64_t epoch, uint64_t head)
+{
+	struct app *app = arg;
+	struct timespec t;
+	struct sat_err err;
+
+	(void)clock_gettime(CLOCK_REALTIME, &t);
+	if (sat_past_head_note(&app->past, epoch, head,
+			       (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000,
+			       &err) != SAT_OK)
+		sat_log(SAT_LOG_WARN, "main", "the head is not in the journal",
+			SAT_KV_ERR(&err));
+}
+
+/* The journal, and what it knows that the database does not. */
+static int open_past(struct app *app, struct sat_err *err)
+{
+	struct sat_past_result found;
+	int rc = sat_past_start(app->dir, app->db_path, false, &app->journal,
+				&found, err);
+
+	if (rc == SAT_OK && found.restored)
+		sat_log(SAT_LOG_WARN, "main",
+			"the database is older than its journal: another "
+			"history begins, devices bring back what they have",
+			SAT_KV_UINT("head", found.head),
+			SAT_KV_UINT("was", found.past));
+	return rc == SAT_OK ? sat_past_head_open(&app->past, app->dir, err)
+			    : rc;
+}
+
 static int open_files(struct app *app, struct sat_err *err)
 {
 	char path[4096];
@@ -197,14 +232,7 @@ static int open_files(struct app *app, struct sat_err *err)
 	if (rc == SAT_OK)
 		rc = load_tls(app, &app->tls, err);
 	if (rc == SAT_OK)
-		rc = sat_path_join(path, sizeof path, app->dir, "journal", err);
-	if (rc == SAT_OK)
-		rc = sat_dir_make(path, err);
-	if (rc == SAT_OK)
-		rc = sat_path_join(path, sizeof path, app->dir,
-				   "journal/replicas", err);
-	if (rc == SAT_OK)
-		rc = sat_journal_open(path, &app->journal, NULL, NULL, err);
+		rc = open_past(app, err);
 	return rc;
 }
 
@@ -230,6 +258,8 @@ static int start(struct app *app, struct sat_err *err)
 		.ca = { sat_buf_peek(&app->ca), sat_buf_peek(&app->ca_key) },
 		.addr = app->host,
 		.on_replica = on_replica,
+		.on_note = note,
+		.on_head = on_head,
 		.arg = app,
 	};
 	struct sat_admin_socket_options a = { .loop = &app->loop,
@@ -278,6 +308,7 @@ static void clean_up(struct app *app)
 {
 	struct sat_buf *bufs[] = { &app->ca, &app->ca_key, &app->cert,
 				   &app->key, &app->org };
+	struct sat_err err;
 
 	sat_secret_wipe(app->ca_key.base, app->ca_key.len);
 	sat_secret_wipe(app->key.base, app->key.len);
@@ -285,6 +316,9 @@ static void clean_up(struct app *app)
 		sat_buf_fini(bufs[i]);
 	sat_tls_ctx_free(app->tls);
 	sat_config_free(app->config);
+	if (sat_past_head_flush(&app->past, &err) != SAT_OK)
+		sat_log(SAT_LOG_WARN, "main", "the head is not in the journal",
+			SAT_KV_ERR(&err));
 	sat_journal_close(&app->journal);
 	sat_lock_drop(&app->lock);
 	sat_log_flush();

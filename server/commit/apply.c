@@ -227,6 +227,10 @@ static int merge(struct sat_apply *ap, const struct sat_delta *d,
 				       &ret->before_count);
 	if (rc != SAT_OK)
 		return no_memory(err);
+	if (ap->old_history &&
+	    sat_recover_clip(ap->e, a, w->state.vv, ap->dot.replica,
+			     &ret->delta.context) != SAT_OK)
+		return no_memory(err);
 	sat_delta_stamp(&ret->delta, ap->dot, &w->state, &ap->clock,
 			ap->ceiling, &clamped);
 	rc = sat_merge_apply(a, &w->state, &ret->delta, ap->dot, &outcome);

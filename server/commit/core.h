@@ -19,6 +19,7 @@
 #include "server/access/emit.h"
 #include "server/access/tree.h"
 #include "server/commit/engine.h"
+#include "server/commit/recover.h"
 #include "server/commit/tally.h"
 
 enum {
@@ -100,6 +101,7 @@ struct sat_engine {
 	uint32_t self;              /* the server's replica id of this epoch */
 	uint64_t self_seq;          /* its last changeset                    */
 	uint32_t next_replica;
+	struct sat_recover recover; /* of restores */
 	uint32_t rights_version; /* users' versions start above it */
 	uint64_t hlc, head;      /* head: last position given out */
 	int64_t now_ms;
@@ -238,9 +240,10 @@ struct sat_apply {
 	const struct sat_rights *rights; /* NULL: the server itself */
 	struct sat_clock_map clock;
 	uint64_t ceiling;
-	bool hold;    /* the author is believed to hold every result exactly */
-	bool patient; /* a parent not known yet may still come: LATER, not
-			 PARENT */
+	bool hold; /* the author is believed to hold every result exactly */
+	bool old_history; /* made under an epoch before this one           */
+	bool patient;     /* a parent not known yet may still come: LATER, not
+			     PARENT */
 	/* outcome */
 	enum sat_reason reason;
 	struct sat_field_name where;

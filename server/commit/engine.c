@@ -87,6 +87,8 @@ static int read_settings(struct sat_engine *e, struct sat_err *err)
 		rc = sat_setting_get_u64(e->store, KEY_HLC, &e->hlc, err);
 	if (rc == SAT_OK)
 		rc = sat_store_head(e->store, &e->head, err);
+	if (rc == SAT_OK)
+		rc = sat_recover_load(e, err);
 	if (rc == SAT_E_NOTFOUND)
 		return sat_err_set(err, SAT_E_CORRUPT, 0, "engine open",
 				   "the database was never initialised");
@@ -137,6 +139,7 @@ void sat_engine_close(struct sat_engine *e)
 	sat_tree_fini(&e->tree);
 	sat_tally_fini(&e->group);
 	sat_tally_fini(&e->changeset);
+	sat_recover_fini(&e->recover);
 	sat_arena_fini(&e->plan.arena);
 	sat_arena_fini(&e->row_arena);
 	sat_arena_fini(&e->derived_arena);
@@ -276,6 +279,8 @@ static int write_settings(struct sat_engine *e, struct sat_err *err)
 					 err);
 	if (rc == SAT_OK)
 		rc = sat_store_seq_put(e->store, e->head, err);
+	if (rc == SAT_OK)
+		rc = sat_recover_save(e, err);
 	if (rc != SAT_OK || !e->settings_moved)
 		return rc;
 	rc = sat_setting_put_u64(e->store, KEY_EPOCH, e->epoch, err);

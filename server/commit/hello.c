@@ -4,9 +4,8 @@
 
 enum {
 	PUSH_WINDOW = 1024 * 1024,
-	/* positions skipped after a rollback: more than a group commit that
-	 * was lost can have used */
-	EPOCH_GAP = 1000000,
+	/* a device cannot have seen more positions than this beyond ours */
+	BELIEVED_GAP = 1000000000,
 };
 
 static bool all_zero(const uint8_t *p, size_t n)
@@ -65,29 +64,25 @@ static bool rolled_back(const struct sat_engine *e, const struct sat_device *d,
 	       (h->cursor > e->head || h->verdict_seq > d->last_seq);
 }
 
-static int new_epoch(struct sat_engine *e, const struct sat_msg_hello *h,
-		     const uint8_t random[16], struct sat_err *err)
+static int check_epoch(struct sat_engine *e, const struct sat_device *d,
+		       const struct sat_msg_hello *h, const uint8_t random[16],
+		       struct sat_msg_error *refusal, struct sat_err *err)
 {
-	static const char detail[] = "{\"why\":\"a device had seen later "
-				     "positions or verdicts\"}";
-	struct sat_hash mixed =
-		sat_hash_bytes((struct sat_slice){ random, 16 });
-	uint64_t past = h->cursor > e->head ? h->cursor : e->head;
+	struct sat_epoch_start how = { .why = "a device had seen later "
+					      "positions or verdicts",
+				       .past = h->cursor,
+				       .past_replica = h->replica,
+				       .random = random };
 
-	if (e->next_replica == UINT32_MAX || past > UINT64_MAX - EPOCH_GAP)
-		return sat_err_set(err, SAT_E_LIMIT, 0, "epoch",
-				   "numbers are used up");
-	e->epoch_head = e->head;
-	e->head = past + EPOCH_GAP;
-	e->epoch = mixed.low != 0 && mixed.low != e->epoch ? mixed.low
-							   : e->epoch + 1;
-	e->self = e->next_replica++;
-	e->self_seq = 0;
-	e->settings_moved = true;
-	return sat_store_audit(e->store, e->now_ms, "server", "new epoch",
-			       (struct sat_slice){ (const uint8_t *)detail,
-						   sizeof detail - 1 },
-			       err);
+	if (h->cursor > e->head && h->cursor - e->head > BELIEVED_GAP)
+		return sat_refusal(refusal, err, SAT_E_PROTO, SAT_WIRE_PROTOCOL,
+				   "a cursor that no server has given");
+	if (rolled_back(e, d, h))
+		return sat_engine_new_epoch(e, &how, err);
+	/* of a lost history that was longer than the journal says */
+	if (h->epoch != 0 && h->epoch != e->epoch && h->cursor > e->head)
+		e->head = h->cursor;
+	return SAT_OK;
 }
 
 /* Two devices with one replica id: the ratchet or the chain tells. A device
@@ -132,7 +127,9 @@ static int turn_ratchet(struct sat_engine *e, struct sat_device *d,
 	    memcmp(h->ratchet, d->ratchet_new, 16) == 0)
 		memcpy(d->ratchet, d->ratchet_new, 16);
 	memcpy(d->ratchet_new, random, 16);
-	rc = verdicts_stored(e, d, h->verdict_seq, err);
+	rc = verdicts_stored(
+		e, d, sat_recover_known(e, d->replica, h->verdict_seq, true),
+		err);
 	d->seen_ms = e->now_ms;
 	return rc == SAT_OK ? sat_store_device_put(e->store, d, err) : rc;
 }
@@ -172,8 +169,8 @@ int sat_engine_hello(struct sat_engine *e, uint32_t replica,
 				    err);
 	if (rc == SAT_OK)
 		rc = check_versions(e, hello, refusal, err);
-	if (rc == SAT_OK && rolled_back(e, &d, hello))
-		rc = new_epoch(e, hello, random, err);
+	if (rc == SAT_OK)
+		rc = check_epoch(e, &d, hello, random, refusal, err);
 	if (rc == SAT_OK)
 		rc = check_copy(e, &d, hello, refusal, err);
 	if (rc == SAT_OK)
@@ -210,7 +207,9 @@ int sat_engine_confirm(struct sat_engine *e, uint32_t replica,
 	rc = sat_store_device_get(e->store, replica, &d, err);
 	if (rc != SAT_OK)
 		return rc;
-	rc = verdicts_stored(e, &d, c->verdict_seq, err);
+	rc = verdicts_stored(
+		e, &d, sat_recover_known(e, replica, c->verdict_seq, false),
+		err);
 	if (rc != SAT_OK)
 		return rc;
 	if (c->cursor > d.cursor && c->cursor <= e->head)

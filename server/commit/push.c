@@ -8,6 +8,7 @@ enum {
 	PASSES_MAX = 8, /* over deltas that wait for a parent */
 	VERDICT_BYTES_MAX = 1024 * 1024,
 	REPLAY_BYTES_MAX = SAT_CHANGESET_BYTES_MAX,
+	RETRIES_MAX = 256, /* parked changesets tried after one push */
 };
 
 /* What one push knows. */
@@ -25,6 +26,7 @@ struct push {
 	uint64_t *waiting; /* bit per delta: its parent is not there yet */
 	uint32_t waiting_count;
 	bool writing; /* past the savepoint: the verdict is being stored */
+	bool parked;  /* decided when others have come back */
 };
 
 /* ---- the chain ---------------------------------------------------------- */
@@ -105,6 +107,12 @@ static int check_device(struct push *p, struct sat_msg_error *refusal,
 	return rc;
 }
 
+/* It brings only its hash, for the chain: the next one proves it. */
+static bool is_void(const struct push *p)
+{
+	return (p->head.flags & SAT_CHANGESET_VOID) != 0;
+}
+
 /* SAT_OK: apply it. SAT_AGAIN: decided before. */
 static int check_chain(struct push *p, struct sat_msg_error *refusal,
 		       struct sat_err *err)
@@ -117,13 +125,16 @@ static int check_chain(struct push *p, struct sat_msg_error *refusal,
 	    p->head.dot.replica != p->from->replica || p->head.dot.seq == 0)
 		return sat_refusal(refusal, err, SAT_E_PROTO, SAT_WIRE_PROTOCOL,
 				   "this is no changeset of this device");
-	sat_hash_pack(sat_hash_bytes(p->bytes), p->hash);
+	if (is_void(p))
+		memcpy(p->hash, p->head.prev_hash, sizeof p->hash);
+	else
+		sat_hash_pack(sat_hash_bytes(p->bytes), p->hash);
 	if (p->head.dot.seq <= p->device.last_seq)
 		return SAT_AGAIN;
 	if (p->head.dot.seq != p->device.last_seq + 1)
 		return sat_refusal(refusal, err, SAT_E_PROTO, SAT_WIRE_SEQ,
 				   "changesets are missing before this one");
-	if (memcmp(p->head.prev_hash, prev, sizeof none) != 0)
+	if (!is_void(p) && memcmp(p->head.prev_hash, prev, sizeof none) != 0)
 		return sat_refusal(refusal, err, SAT_E_PROTO, SAT_WIRE_FORKED,
 				   "this device is a copy of another one");
 	if (p->head.catalogue > p->e->plan.cat->version)
@@ -220,6 +231,12 @@ static int apply_all(struct push *p, struct sat_apply *ap, struct sat_err *err)
 	return rc;
 }
 
+static bool old_history(const struct push *p)
+{
+	return p->e->recover.self_count > 0 &&
+	       p->head.marker.epoch != p->e->epoch;
+}
+
 static void start(struct push *p, struct sat_apply *ap, bool hold)
 {
 	struct sat_field_name *list = ap->conflicts;
@@ -234,6 +251,7 @@ static void start(struct push *p, struct sat_apply *ap, bool hold)
 		.ceiling = p->e->hlc,
 		.hold = hold,
 		.where_column = -1,
+		.old_history = old_history(p),
 		.conflicts = list,
 		.conflict_cap = cap,
 	};
@@ -247,8 +265,9 @@ static void start(struct push *p, struct sat_apply *ap, bool hold)
  * not end the group: undone. */
 static int apply(struct push *p, struct sat_apply *ap, struct sat_err *err)
 {
-	/* a device whose clock was stepped stamps with other offsets */
-	bool hold = p->from->clock.step_count == 0;
+	/* a device whose clock was stepped stamps with other offsets; one that
+	 * offers an old changeset again may have dropped its rows since */
+	bool hold = p->from->clock.step_count == 0 && !old_history(p);
 	struct sat_engine_mark mark;
 	struct sat_err undo;
 	int rc;
@@ -318,11 +337,14 @@ static int fill_verdict(struct push *p, const struct sat_apply *ap,
 
 	*v = (struct sat_msg_verdict){
 		.seq = p->head.dot.seq,
-		.status = rejected         ? SAT_VERDICT_REJECTED
+		.status = p->parked        ? SAT_VERDICT_PARKED
+			  : rejected       ? SAT_VERDICT_REJECTED
 			  : ap->conflicted ? SAT_VERDICT_MERGED
 					   : SAT_VERDICT_APPLIED,
 		.offset_ms = p->from->clock.offset_ms,
 	};
+	if (p->parked)
+		return SAT_OK;
 	if (rejected) {
 		v->reason = ap->reason;
 		v->where = ap->where;
@@ -397,11 +419,35 @@ static int audit_refusal(struct push *p, const struct sat_apply *ap,
 			       err);
 }
 
+/* What it builds on was lost with the database and may still come back. */
+static bool must_wait(const struct push *p, const struct sat_apply *ap, int rc)
+{
+	return rc == SAT_APPLY_REFUSED && ap->old_history &&
+	       sat_recover_waits(p->e, ap->reason);
+}
+
+/* Apply, unless it stands behind one that waits, or for one that did
+ * nothing. */
+static int attempt(struct push *p, struct sat_apply *ap, struct sat_err *err)
+{
+	int rc;
+
+	if (is_void(p))
+		return SAT_APPLY_REFUSED;
+	if (!p->parked) {
+		rc = apply(p, ap, err);
+		p->parked = must_wait(p, ap, rc);
+		if (!p->parked)
+			return rc;
+	}
+	return sat_recover_park(p->e, p->head.dot, err);
+}
+
 static int decide(struct push *p, struct sat_msg_verdict *ret,
 		  struct sat_err *err)
 {
 	struct sat_apply ap = { 0 };
-	int rc = apply(p, &ap, err);
+	int rc = attempt(p, &ap, err);
 	bool rejected = rc == SAT_APPLY_REFUSED || rc == SAT_E_PROTO ||
 			rc == SAT_E_LIMIT;
 
@@ -428,6 +474,126 @@ out:
 	return rc;
 }
 
+/* ---- parked ones --------------------------------------------------------- */
+
+/* The clock that the PARKED verdict was given under. */
+static int parked_clock(struct push *p, struct sat_push_from *from,
+			struct sat_err *err)
+{
+	struct stored s = { .seq = p->head.dot.seq,
+			    .arena = p->arena,
+			    .err = err };
+	int rc = sat_store_verdicts(p->e->store, p->head.dot.replica,
+				    p->head.dot.seq - 1, on_verdict, &s, err);
+
+	if (rc != SAT_OK && rc != SAT_AGAIN)
+		return rc;
+	if (s.found)
+		from->clock.offset_ms = s.msg.verdict.offset_ms;
+	return SAT_OK;
+}
+
+/* Decide it if that is possible now. */
+static int settle_parked(struct push *p, bool *ret_done, struct sat_err *err)
+{
+	struct sat_msg_verdict v;
+	struct sat_apply ap = { 0 };
+	int rc = apply(p, &ap, err);
+	bool rejected = rc == SAT_APPLY_REFUSED || rc == SAT_E_PROTO ||
+			rc == SAT_E_LIMIT;
+
+	*ret_done = false;
+	if ((rc != SAT_OK && !rejected) || must_wait(p, &ap, rc)) {
+		rc = rejected ? SAT_OK : rc;
+		goto out;
+	}
+	if (rc == SAT_E_PROTO || rc == SAT_E_LIMIT)
+		ap.reason = SAT_REASON_MALFORMED;
+	p->writing = true;
+	rc = rejected ? note_rejected(p, err) : SAT_OK;
+	if (rc == SAT_OK && fill_verdict(p, &ap, rejected, &v) != SAT_OK)
+		rc = sat_err_set(err, SAT_E_NOMEM, 0, "push", "out of memory");
+	if (rc == SAT_OK) {
+		/* its device is told what the feed says, as anybody */
+		v.flags &= ~(uint32_t)SAT_VERDICT_AS_HELD;
+		rc = store_verdict(p, &v, err);
+	}
+	*ret_done = rc == SAT_OK;
+out:
+	sat_apply_fini(&ap);
+	return rc;
+}
+
+static int try_parked(struct sat_engine *e, struct sat_dot dot,
+		      struct sat_arena *a, bool *ret_done, struct sat_err *err)
+{
+	struct sat_push_from from = { .replica = dot.replica };
+	struct push p = { .e = e, .from = &from, .arena = a };
+	struct sat_buf bytes;
+	int rc;
+
+	*ret_done = false;
+	sat_buf_init(&bytes, REPLAY_BYTES_MAX);
+	sat_arena_init(&p.decode, (size_t)SAT_CHANGESET_BYTES_MAX * 33);
+	rc = sat_store_changeset_get(e->store, dot, &bytes, p.hash, err);
+	p.bytes = sat_buf_peek(&bytes);
+	if (rc == SAT_OK)
+		rc = sat_changeset_head(p.bytes, &p.head, err);
+	if (rc == SAT_OK)
+		rc = sat_store_device_get(e->store, dot.replica, &p.device,
+					  err);
+	if (rc == SAT_OK)
+		rc = sat_author_get(e, &p.device, &p.author, err);
+	if (rc == SAT_E_DENIED) { /* until the user is back */
+		rc = SAT_OK;
+		goto out;
+	}
+	if (rc == SAT_OK)
+		rc = parked_clock(&p, &from, err);
+	if (rc == SAT_OK && is_void(&p))
+		*ret_done = true; /* its verdict is as good as any */
+	else if (rc == SAT_OK)
+		rc = settle_parked(&p, ret_done, err);
+out:
+	sat_arena_fini(&p.decode);
+	sat_buf_fini(&bytes);
+	if (rc != SAT_OK && (p.writing || sat_engine_ends_group(rc)))
+		return sat_engine_spoil(e, rc);
+	return rc;
+}
+
+/* As long as one that is decided lets another one follow, but boundedly: the
+ * next push goes on. */
+int sat_push_retry(struct sat_engine *e, uint32_t tries, struct sat_err *err)
+{
+	struct sat_arena a;
+	bool moved = true, done;
+	int rc = SAT_OK;
+
+	sat_arena_init(&a, (size_t)64 << 20);
+	while (rc == SAT_OK && moved && tries > 0) {
+		moved = false;
+		for (uint32_t i = 0; i < e->recover.park_count; i++) {
+			struct sat_park *k = &e->recover.parks[i];
+
+			if (k->next > k->last || tries == 0)
+				continue;
+			tries--;
+			sat_arena_reset(&a);
+			rc = try_parked(e,
+					(struct sat_dot){ k->replica, k->next },
+					&a, &done, err);
+			if (rc != SAT_OK)
+				break;
+			k->next += done;
+			e->recover.moved = e->recover.moved || done;
+			moved = moved || done;
+		}
+	}
+	sat_arena_fini(&a);
+	return rc;
+}
+
 int sat_engine_push(struct sat_engine *e, const struct sat_push_from *from,
 		    struct sat_slice bytes, struct sat_arena *a,
 		    struct sat_msg_verdict *ret, struct sat_msg_error *refusal,
@@ -444,9 +610,12 @@ int sat_engine_push(struct sat_engine *e, const struct sat_push_from *from,
 		return replay(&p, ret, refusal, err);
 	if (rc != SAT_OK)
 		return rc;
+	p.parked = !is_void(&p) && sat_recover_waiting(e, from->replica);
 	sat_arena_init(&p.decode, (size_t)SAT_CHANGESET_BYTES_MAX * 33);
 	rc = decide(&p, ret, err);
 	sat_arena_fini(&p.decode);
+	if (rc == SAT_OK && !p.parked && e->recover.park_count > 0)
+		return sat_push_retry(e, RETRIES_MAX, err);
 	/* what failed halfway through the verdict must not be committed */
 	if (rc != SAT_OK && (p.writing || sat_engine_ends_group(rc)))
 		return sat_engine_spoil(e, rc);

@@ -129,6 +129,17 @@ int sat_store_seq_put(struct sat_store *s, uint64_t seq,
 int sat_store_upkeep(struct sat_store *s, bool force, int *ret_pages,
 		     struct sat_err *err) SAT_MUST_CHECK;
 
+/* Copy the whole store as it is at one moment into a new file; others may
+ * write meanwhile. at (may be NULL) is told of the progress. */
+int sat_store_backup(struct sat_store *s, const char *path,
+		     void (*at)(void *arg, size_t done, size_t total),
+		     void *arg, struct sat_err *err) SAT_MUST_CHECK;
+/* Number of the last audit entry, and those after one: at, what, detail. */
+int sat_store_audit_last(struct sat_store *s, uint64_t *ret,
+			 struct sat_err *err) SAT_MUST_CHECK;
+int sat_store_audit_after(struct sat_store *s, uint64_t after, sat_text_cb cb,
+			  void *arg, struct sat_err *err) SAT_MUST_CHECK;
+
 /* -- catalogue and small settings (key -> blob; keys starting with '_' are
  * the store's own) -- */
 /* Valid, with its tables, until the store is closed, even when a newer one

@@ -1,6 +1,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/commit/recover.h"
 #include "server/sync/run.h"
 
 /* The jobs of a connection. A job holds its connection; what it needs is in
@@ -12,6 +13,7 @@ struct conn_job {
 	struct sat_conn *conn;
 	uint64_t seq, bytes;
 	uint32_t replica, push_window;
+	struct sat_id user;
 	uint8_t key_hash[32], random[16];
 	struct sat_msg_hello hello;
 	struct sat_clock_step steps[SAT_CLOCK_STEPS_MAX];
@@ -101,9 +103,12 @@ static int run_hello(struct sat_job *j, struct sat_bench *b,
 		     struct sat_err *err)
 {
 	struct conn_job *x = SAT_CONTAINER_OF(j, struct conn_job, job);
+	struct sat_identity who = { .replica = x->replica, .user = x->user };
 	int rc = sat_random(x->random, sizeof x->random, err);
 
 	sat_arena_reset(&x->arena);
+	if (rc == SAT_OK)
+		rc = sat_engine_adopt(b->engine, &who, x->key_hash, err);
 	if (rc != SAT_OK)
 		return rc;
 	rc = sat_engine_hello(b->engine, x->replica, x->key_hash, &x->hello,
@@ -214,6 +219,7 @@ static void start_hello(struct sat_conn *c, const struct sat_msg_hello *h)
 	x->job.done = done_hello;
 	x->conn = c;
 	x->replica = c->replica;
+	x->user = c->user;
 	memcpy(x->key_hash, c->key_hash, sizeof x->key_hash);
 	x->push_window = (uint32_t)sat_config_int(c->server->config,
 						  SAT_CFG_PUSH_WINDOW_BYTES);

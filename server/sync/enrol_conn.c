@@ -1,6 +1,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/text.h"
 #include "server/sync/run.h"
 
 /* Enrolment: one ENROL, one ENROLLED or ERROR, good-bye. The device proves
@@ -86,6 +87,23 @@ static int answer(struct enrol_job *x, struct sat_bench *b,
 	return rc;
 }
 
+/* A restored database must not take the same invitation again. */
+static int note_invite(const struct sat_server *s, struct sat_slice token,
+		       struct sat_err *err)
+{
+	uint8_t hash[SAT_SHA256_BYTES];
+	char line[SAT_SHA256_BYTES * 2 + 16] = "invited ";
+	int rc;
+
+	if (s->on_note == NULL)
+		return SAT_OK;
+	rc = sat_token_hash(token, hash, err);
+	if (rc != SAT_OK)
+		return rc;
+	sat_hex_format(hash, sizeof hash, line + strlen(line));
+	return s->on_note(s->on_replica_arg, line, err);
+}
+
 static int run_enrol(struct sat_job *j, struct sat_bench *b,
 		     struct sat_err *err)
 {
@@ -101,6 +119,8 @@ static int run_enrol(struct sat_job *j, struct sat_bench *b,
 	x->replica = d.replica;
 	if (s->on_replica != NULL)
 		rc = s->on_replica(s->on_replica_arg, d.replica, err);
+	if (rc == SAT_OK)
+		rc = note_invite(s, x->token, err);
 	return rc == SAT_OK ? answer(x, b, &d, &u, err) : rc;
 }
 

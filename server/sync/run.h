@@ -115,6 +115,7 @@ struct sat_conn {
 
 	struct sat_ssession s;
 	uint32_t replica;
+	struct sat_id user; /* of the certificate, as key_hash             */
 	uint8_t key_hash[32];
 	struct sat_rights rights; /* scopes: malloc                      */
 	/* Scopes the device had not all the time since its last checkpoint:
@@ -171,6 +172,8 @@ struct sat_server {
 	char *db_path, *org;
 	struct sat_buf ca_cert, ca_key; /* PEM */
 	int (*on_replica)(void *arg, uint32_t replica, struct sat_err *err);
+	int (*on_note)(void *arg, const char *line, struct sat_err *err);
+	void (*on_head)(void *arg, uint64_t epoch, uint64_t head);
 	void *on_replica_arg;
 
 	struct sat_listener *listener;

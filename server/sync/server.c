@@ -255,6 +255,8 @@ static int copy_options(struct sat_server *s,
 	s->tls = o->tls;
 	s->on_replica = o->on_replica;
 	s->on_replica_arg = o->arg;
+	s->on_note = o->on_note;
+	s->on_head = o->on_head;
 	s->room_last = &s->room_first;
 	sat_arena_init(&s->arena, SAT_RUN_ARENA_MAX);
 	sat_buf_init(&s->plain, SAT_UNZIP_BYTES_MAX);

@@ -32,6 +32,11 @@ struct sat_server_options {
 	 * commit: note the new replica id where a restore finds it. May be
 	 * NULL. Anything but SAT_OK refuses the enrolment. */
 	int (*on_replica)(void *arg, uint32_t replica, struct sat_err *err);
+	/* The same for a line of the journal. May be NULL. */
+	int (*on_note)(void *arg, const char *line, struct sat_err *err);
+	/* COMMITTER THREAD, after each commit: history and head now. May be
+	 * NULL. */
+	void (*on_head)(void *arg, uint64_t epoch, uint64_t head);
 	void *arg;
 };
 

@@ -335,6 +335,15 @@ static int mend(struct sat_workers *w, struct sat_bench *b, struct sat_err *err)
 	return rc;
 }
 
+/* Where a restore finds it. */
+static void tell_head(const struct sat_workers *w, const struct sat_bench *b,
+		      uint64_t head)
+{
+	if (b->engine != NULL && w->server->on_head != NULL)
+		w->server->on_head(w->server->on_replica_arg,
+				   sat_engine_epoch(b->engine), head);
+}
+
 static void do_group(struct sat_workers *w, struct sat_bench *b,
 		     struct sat_job *list)
 {
@@ -350,6 +359,8 @@ static void do_group(struct sat_workers *w, struct sat_bench *b,
 	if (rc == SAT_OK)
 		rc = run_groups(b, &list, &aside, &info, &err);
 	after = catalogue_of(b);
+	if (rc == SAT_OK && info.commit_seq != 0)
+		tell_head(w, b, info.commit_seq);
 	count_group(w, list, rc, info.commit_seq);
 	if (rc != SAT_OK) {
 		spoil(list, rc, &err);
@@ -379,6 +390,7 @@ static void quiet_signals(void)
 static int tend(struct sat_workers *w, const struct sat_bench *b, bool idle)
 {
 	struct sat_err err;
+	uint64_t head;
 	int pages = 0;
 
 	if (b->engine == NULL)
@@ -389,7 +401,10 @@ static int tend(struct sat_workers *w, const struct sat_bench *b, bool idle)
 	}
 	uv_mutex_lock(&w->done_lock);
 	w->wal_pages = (uint64_t)pages;
+	head = w->head;
 	uv_mutex_unlock(&w->done_lock);
+	if (idle && head != 0)
+		tell_head(w, b, head);
 	return pages;
 }
 
