@@ -12,5 +12,5 @@ if(TARGET sat_server_run AND TARGET sat_client_session AND TARGET sat_tls)
 	sat_test(test_server SOURCES session/test_server.c session/rig.c
 		engine/engine_fixture.c
 		NEEDS sat_server_run sat_client_session sat_test_pki
-		LABELS server)
+		LABELS "server;threads")
 endif()

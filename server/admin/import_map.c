@@ -85,6 +85,8 @@ static int check_rule(struct sat_import_map *m, const char *name,
 		return rc;
 	if (!json_is_object(spec))
 		return bad_map(err, "a column's rule is an object");
+	if (m->match != NULL && rule->column == m->match_column)
+		m->own = true;
 	json_object_foreach((json_t *)(uintptr_t)spec, word, v)
 	{
 		size_t i = 0;

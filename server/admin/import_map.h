@@ -26,7 +26,7 @@ struct sat_import_map {
 	/* Rows the caller has written since init, kept by the caller: only
 	 * then can a text that was not found be there after all. */
 	json_int_t written;
-	bool own; /* a rule looks something up in the map's own table */
+	bool own; /* a line may name a row that a line before it wrote */
 };
 
 /* Check the map against catalogue and header. Borrows both JSON values.

@@ -1,5 +1,6 @@
 #include "server/admin/rows.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -109,8 +110,9 @@ static bool read_int(struct sat_slice text, int64_t *ret)
 		return false;
 	memcpy(copy, text.ptr, text.len);
 	copy[text.len] = '\0';
+	errno = 0; /* a number too large must not become the largest */
 	*ret = strtoll(copy, &end, 10);
-	return *end == '\0';
+	return *end == '\0' && errno == 0;
 }
 
 static bool read_real(struct sat_slice text, double *ret)

@@ -34,7 +34,7 @@ void sat_admin_socket_reload(struct sat_admin_socket *s,
 			     const struct sat_config *config);
 
 /* Stop listening, remove the file, close the connections once their
- * operations are done; done when all is closed. */
+ * operations are done; done when all is closed. Before sat_server_stop. */
 void sat_admin_socket_close(struct sat_admin_socket *s, void (*done)(void *arg),
 			    void *arg);
 
