@@ -82,6 +82,7 @@ struct sat_cli_command {
 	uint64_t needs, takes; /* SAT_OPT_BIT masks; takes includes needs  */
 	const char *help[SAT_LANG_COUNT];
 	int (*run)(struct sat_cli *c); /* returns an exit code */
+	bool apart; /* works without the replica of --dir           */
 };
 extern const struct sat_cli_command sat_cli_commands[];
 extern const size_t sat_cli_command_count;
@@ -299,6 +300,10 @@ int sat_cli_pipeline(struct sat_cli *c);
 int sat_cli_conflicts(struct sat_cli *c);
 int sat_cli_resolve(struct sat_cli *c);
 int sat_cli_restore(struct sat_cli *c);
+int sat_cli_rescue(struct sat_cli *c);
+int sat_cli_history(struct sat_cli *c);
+int sat_cli_why(struct sat_cli *c);
+int sat_cli_doctor(struct sat_cli *c);
 int sat_cli_rejected(struct sat_cli *c);
 
 #endif

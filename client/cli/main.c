@@ -57,8 +57,10 @@ static void command_usage(FILE *f, const struct sat_cli *c)
 	const struct sat_cli_command *k = c->command;
 
 	(void)fprintf(f,
-		      SAT_TR(c, "usage: satchel --dir DIR %s%s%s\n",
-			     "用法：satchel --dir 目录 %s%s%s\n"),
+		      k->apart ? SAT_TR(c, "usage: satchel %s%s%s\n",
+					"用法：satchel %s%s%s\n")
+			       : SAT_TR(c, "usage: satchel --dir DIR %s%s%s\n",
+					"用法：satchel --dir 目录 %s%s%s\n"),
 		      k->name, k->words[0] != '\0' ? " " : "", k->words);
 	(void)fprintf(f, "  %s\n", k->help[c->lang]);
 	for (int o = SAT_OPT_HELP + 1; o < SAT_OPT_COUNT; o++)
@@ -351,7 +353,7 @@ static int run(struct sat_cli *c)
 {
 	int code = check_fit(c);
 
-	if (code == SAT_CLI_OK)
+	if (code == SAT_CLI_OK && !c->command->apart)
 		code = sat_cli_open(c);
 	if (code == SAT_CLI_OK)
 		code = c->command->run(c);

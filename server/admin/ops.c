@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/admin/ops_adopt.h"
 #include "server/admin/ops_data.h"
 #include "server/admin/ops_import.h"
 #include "server/admin/ops_people.h"
@@ -31,6 +32,7 @@ static const struct sat_admin_op ops[] = {
 	{ "status", false, sat_op_status },
 	{ "recovery status", false, sat_op_recovery_status },
 	{ "recovery close", true, sat_op_recovery_close },
+	{ "adopt", true, sat_op_adopt },
 	{ "catalogue show", false, sat_op_catalogue_show },
 	{ "catalogue check", false, sat_op_catalogue_check },
 	{ "catalogue apply", true, sat_op_catalogue_apply },
