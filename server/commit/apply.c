@@ -84,10 +84,13 @@ static int judge_before(struct sat_apply *ap, const struct sat_delta *d,
 	reason = sat_gate_role(ap->role, d, w->old.seq != 0, &column);
 	if (reason != SAT_REASON_NONE)
 		return sat_apply_refuse(ap, reason, d->table, &d->id, column);
-	if (ap->rights != NULL && w->old.seq != 0 &&
-	    !sat_gate_before(ap->rights, w->old.places, w->old.place_count))
-		return sat_apply_refuse(ap, SAT_REASON_SCOPE, d->table, &d->id,
-					-1);
+	if (ap->rights != NULL && w->old.seq != 0) {
+		reason = sat_told_reach(ap, d->table, &d->id, w->old.places,
+					w->old.place_count);
+		if (reason != SAT_REASON_NONE)
+			return sat_apply_refuse(ap, reason, d->table, &d->id,
+						-1);
+	}
 	return ap->hold && !is_held(ap, d, w) ? SAT_APPLY_ECHO : SAT_OK;
 }
 
@@ -216,12 +219,19 @@ static int merge(struct sat_apply *ap, const struct sat_delta *d,
 {
 	struct sat_work *w = &ret->work;
 	enum sat_merge_outcome outcome = SAT_MERGE_APPLIED;
-	bool filled = false, clamped = false;
+	bool filled = false, followed = false, clamped = false;
 	int rc;
 
 	ret->delta = *d;
 	rc = ret->fresh ? fill_defaults(ap, d, a, &ret->delta, &filled)
 			: copy_changes(d, a, &ret->delta);
+	if (rc == SAT_OK && ret->fresh) {
+		rc = sat_told_follow(ap, &ret->delta, a, &followed, err);
+		if (rc != SAT_OK)
+			return rc;
+		filled = filled || followed;
+		ap->followed = followed;
+	}
 	if (rc == SAT_OK)
 		rc = sat_row_conflicts(a, w->table, &w->state, &ret->before,
 				       &ret->before_count);
@@ -338,6 +348,20 @@ static bool scopes_moved(const struct sat_work *w)
 	return live != w->scopes.count;
 }
 
+/* With these rights. A row that follows its moved parent goes where the
+ * author has no say, and one below a moved parent need not be in his reach. */
+static bool may_stand(const struct sat_apply *ap, const struct sat_work *w,
+		      const struct sat_scopes *own, const struct sat_rights *r)
+{
+	const struct sat_place here = { .scope = 0 };
+	bool below = ap->moved && w->old.seq == 0;
+
+	return ap->followed ||
+	       sat_gate_after(r, below ? &here : w->old.places,
+			      below ? 1 : w->old.place_count, w->scopes.list,
+			      w->scopes.count, own->list, own->count);
+}
+
 static int judge_scopes(struct sat_apply *ap, struct sat_applied *r,
 			struct sat_arena *a, struct sat_err *err)
 {
@@ -353,12 +377,18 @@ static int judge_scopes(struct sat_apply *ap, struct sat_applied *r,
 		rc = fall_back(ap, w, a, err);
 	if (rc != SAT_OK)
 		return rc;
-	if (ap->rights != NULL &&
-	    !sat_gate_after(ap->rights, w->old.places, w->old.place_count,
-			    w->scopes.list, w->scopes.count, own.list,
-			    own.count))
-		return sat_apply_refuse(ap, SAT_REASON_SCOPE, w->table, &w->id,
-					-1);
+	if (ap->rights != NULL && !may_stand(ap, w, &own, ap->rights)) {
+		if (!may_stand(ap, w, &own, &ap->told->ever))
+			return sat_apply_refuse(ap, SAT_REASON_SCOPE, w->table,
+						&w->id, -1);
+		ap->late_table = w->table;
+		ap->late_id = w->id;
+		return sat_apply_refuse(ap, SAT_REASON_TOO_LATE, w->table,
+					&w->id, -1);
+	}
+	if (ap->rights != NULL && r->fresh &&
+	    !may_stand(ap, w, &own, ap->told->now))
+		ap->moved = true;
 	if (ap->hold && !r->fresh && scopes_moved(w))
 		return SAT_APPLY_ECHO;
 	return SAT_OK;
@@ -379,6 +409,8 @@ int sat_apply_row(struct sat_apply *ap, const struct sat_delta *d, uint64_t seq,
 	r.was_alive = !r.fresh && !r.work.old.deleted;
 	r.state_before = r.work.state; /* merging makes new arrays */
 	rc = sat_apply_refs(ap, d, err);
+	if (rc == SAT_OK && ap->hold && ap->moved)
+		rc = SAT_APPLY_ECHO;
 	if (rc == SAT_OK)
 		rc = merge(ap, d, a, &r, err);
 	if (rc == SAT_OK && !r.contained) {
@@ -461,12 +493,16 @@ int sat_apply_delta(struct sat_apply *ap, const struct sat_delta *d,
 		    uint64_t seq, struct sat_err *err)
 {
 	struct sat_applied r;
-	int rc = sat_apply_row(ap, d, seq, &ap->e->row_arena, &r, err);
+	int rc;
 
+	ap->moved = ap->followed = false;
+	rc = sat_apply_row(ap, d, seq, &ap->e->row_arena, &r, err);
 	if (rc != SAT_OK || r.contained)
 		return rc;
 	rc = note_conflicts(ap, &r, err);
 	if (rc == SAT_OK)
 		rc = sat_ledger_update(ap, &r, err);
+	if (rc == SAT_OK && ap->moved)
+		rc = sat_ledger_moved(ap, &r, err);
 	return rc == SAT_OK ? follow(ap, &r, err) : rc;
 }

@@ -109,6 +109,7 @@ struct sat_engine {
 	bool settings_moved; /* epoch, self or next_replica were changed   */
 	bool rights_moved;   /* in this group                              */
 	struct sat_rights_marks marks;
+	int64_t grace_ms, sampled_ms, committed_ms;
 	int64_t rights_due_ms; /* a grant begins or ends; 0: not looked yet */
 	uint64_t rights_generation;
 	struct sat_tree tree;
@@ -232,12 +233,36 @@ enum {
 	SAT_APPLY_ECHO = 4,    /* not as held after all: start over          */
 };
 
+/* What the author knew when a changeset was made (SYNC section 6). */
+struct sat_told {
+	uint64_t seq;     /* places left after it count as still there      */
+	uint64_t raw_seq; /* the same without the limit of grace            */
+	const struct sat_rights *now; /* as they are                        */
+	struct sat_rights any;        /* and as he knew them, within grace:
+					 role and home are those             */
+	struct sat_rights ever;       /* and without it                     */
+};
+int sat_told_read(struct sat_engine *e, const struct sat_push_from *from,
+		  const struct sat_rights *now, const struct sat_marker *m,
+		  struct sat_arena *a, struct sat_told *ret,
+		  struct sat_err *err) SAT_MUST_CHECK;
+
+/* At the start of a group: note now and then since when the head stands where
+ * it is. */
+int sat_told_sample(struct sat_engine *e, struct sat_err *err) SAT_MUST_CHECK;
+
 /* One changeset being applied. */
 struct sat_apply {
 	struct sat_engine *e;
 	struct sat_dot dot;
 	enum sat_role role;
 	const struct sat_rights *rights; /* NULL: the server itself */
+	const struct sat_told *told;     /* with rights             */
+	bool moved;    /* this delta: only what he knew lets it in         */
+	bool followed; /* ... and it went after its parent                 */
+	/* reason TOO_LATE: the row that he may not touch any more */
+	const struct sat_table *late_table;
+	struct sat_id late_id;
 	struct sat_clock_map clock;
 	uint64_t ceiling;
 	bool hold; /* the author is believed to hold every result exactly */
@@ -290,6 +315,17 @@ int sat_apply_row(struct sat_apply *ap, const struct sat_delta *d, uint64_t seq,
 		  struct sat_arena *a, struct sat_applied *ret,
 		  struct sat_err *err) SAT_MUST_CHECK;
 
+/* Was the row within the author's reach, as it is or as he knew it (then
+ * ap->moved is set)? SAT_REASON_NONE, SCOPE or TOO_LATE. */
+enum sat_reason sat_told_reach(struct sat_apply *ap, const struct sat_table *t,
+			       const struct sat_id *id,
+			       const struct sat_place *places, uint32_t count);
+/* A new row whose parent has moved from its territory without the author's
+ * knowledge goes after it. *ret_did: a change of the delta was rewritten. */
+int sat_told_follow(struct sat_apply *ap, const struct sat_delta *d,
+		    struct sat_arena *a, bool *ret_did,
+		    struct sat_err *err) SAT_MUST_CHECK;
+
 /* References, home territory and scopes as judged by apply_row; refs.c. */
 int sat_apply_refs(struct sat_apply *ap, const struct sat_delta *d,
 		   struct sat_err *err) SAT_MUST_CHECK;
@@ -319,6 +355,12 @@ int sat_cascade(struct sat_apply *ap, const struct sat_table *t,
 /* Bring the conflict rows of a row in line with its state. */
 int sat_ledger_update(struct sat_apply *ap, const struct sat_applied *done,
 		      struct sat_err *err) SAT_MUST_CHECK;
+
+/* An edit that was let in only because its author did not know better: an
+ * entry that says so. And a note of one that came too late. */
+int sat_ledger_moved(struct sat_apply *ap, const struct sat_applied *done,
+		     struct sat_err *err) SAT_MUST_CHECK;
+int sat_ledger_late(struct sat_apply *ap, struct sat_err *err) SAT_MUST_CHECK;
 
 /* ---- rights ------------------------------------------------------------- */
 

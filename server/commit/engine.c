@@ -15,6 +15,8 @@
 
 enum { META_BYTES_MAX = 64 * 1024 * 1024 };
 
+#define GRACE_MS (INT64_C(30) * 24 * 60 * 60 * 1000)
+
 int sat_setting_put_u64(struct sat_store *s, const char *key, uint64_t v,
 			struct sat_err *err)
 {
@@ -112,6 +114,7 @@ int sat_engine_open(struct sat_store *store, struct sat_engine **ret,
 	e->store = store;
 	e->tree_stale = true;
 	e->rights_generation = 1;
+	e->grace_ms = GRACE_MS;
 	sat_arena_init(&e->row_arena, SAT_ROW_ARENA_MAX);
 	sat_arena_init(&e->derived_arena, SAT_ROW_ARENA_MAX);
 	sat_arena_init(&e->look_arena, SAT_ROW_ARENA_MAX);
@@ -234,6 +237,11 @@ int sat_engine_begin(struct sat_engine *e, int64_t now_ms, struct sat_err *err)
 	sat_hlc_tick(&e->hlc, now_ms);
 	sat_tally_clear(&e->group);
 	sat_tally_clear(&e->changeset);
+	rc = sat_told_sample(e, err);
+	if (rc != SAT_OK) {
+		sat_engine_abandon(e);
+		return rc;
+	}
 	c = sat_store_catalogue(e->store);
 	if (c == e->plan.cat && c->version == e->plan.version)
 		return SAT_OK;
@@ -255,6 +263,7 @@ static void forget_group(struct sat_engine *e)
 	e->tree_stale = true;
 	e->rights_generation++;
 	e->rights_due_ms = 0;
+	e->sampled_ms = 0;
 	sat_lookup_clear(e);
 	memset(e->scope_slots, 0, sizeof e->scope_slots);
 	/* the store answers or the next begin fails: nothing is given out
@@ -376,6 +385,7 @@ int sat_engine_commit(struct sat_engine *e, struct sat_commit_info *ret,
 	}
 	e->in_group = false;
 	e->settings_moved = false;
+	e->committed_ms = e->now_ms;
 	*ret = info;
 	return SAT_OK;
 }

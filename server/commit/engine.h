@@ -76,7 +76,15 @@ int sat_engine_pull_start(struct sat_engine *e,
 struct sat_push_from {
 	uint32_t replica;
 	struct sat_clock_map clock; /* raw device time -> server time */
+	/* What it has been connected with for so long that it counts as told,
+	 * for changesets made on this connection; 0: nothing. */
+	uint64_t told_seq;
+	uint32_t told_grants;
 };
+
+/* How long an edit that was made before its author learned of a move is
+ * taken; 30 days at first. */
+void sat_engine_grace(struct sat_engine *e, int64_t grace_ms);
 
 /* Apply one changeset inside a savepoint. SAT_OK: *ret is the verdict, arrays
  * in the arena; rejected ones are SAT_OK too. What is stored, and given by

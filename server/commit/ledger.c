@@ -488,3 +488,57 @@ int sat_ledger_update(struct sat_apply *ap, const struct sat_applied *done,
 	}
 	return rc == SAT_OK ? orphans(ap, done, err) : rc;
 }
+
+/* ---- moves -------------------------------------------------------------- */
+
+/* Kept apart from the entries of a row's own conflicts. */
+#define MOVED_KEY "(moved)"
+
+static int put_moved(struct sat_apply *ap, struct entry *en,
+		     const struct sat_table *t, const struct sat_id *id,
+		     const char *state, uint64_t stamp, struct sat_err *err)
+{
+	struct sat_arena *a = &ap->e->derived_arena;
+
+	en->id = entry_id(t, id, MOVED_KEY, ap->dot);
+	if (put_key(en, a, t, id, "") != SAT_OK ||
+	    put_dot(en, a, SAT_LEDGER_LOSING_DOT, ap->dot) != SAT_OK)
+		return no_memory(err);
+	put_text(en, SAT_LEDGER_KIND, "moved");
+	put_text(en, SAT_LEDGER_STATE, state);
+	put_text(en, SAT_LEDGER_OUTCOME, state);
+	put(en, SAT_LEDGER_LOSING_AT, sat_value_int(sat_stamp_ms(stamp)));
+	return put_author(ap, en, a, SAT_LEDGER_LOSING_BY, ap->dot.replica,
+			  err);
+}
+
+int sat_ledger_moved(struct sat_apply *ap, const struct sat_applied *done,
+		     struct sat_err *err)
+{
+	struct entry en = { .ledger = ap->e->plan.ledger };
+	int rc;
+
+	if (en.ledger == NULL || done->work.table->derived)
+		return SAT_OK;
+	ap->conflicted = true;
+	sat_arena_reset(&ap->e->derived_arena);
+	rc = put_moved(ap, &en, done->work.table, &done->work.id, "auto",
+		       done->delta.stamp, err);
+	return rc == SAT_OK ? write_entry(ap, &en, SAT_OP_INSERT, err) : rc;
+}
+
+/* Without any value: what he wrote stays with him, what is there is not his
+ * to see. */
+int sat_ledger_late(struct sat_apply *ap, struct sat_err *err)
+{
+	struct entry en = { .ledger = ap->e->plan.ledger };
+	int rc;
+
+	if (en.ledger == NULL || ap->late_table == NULL)
+		return SAT_OK;
+	ap->ledger_dot = (struct sat_dot){ 0 }; /* the one before was undone */
+	sat_arena_reset(&ap->e->derived_arena);
+	rc = put_moved(ap, &en, ap->late_table, &ap->late_id, "open",
+		       ap->e->hlc, err);
+	return rc == SAT_OK ? write_entry(ap, &en, SAT_OP_INSERT, err) : rc;
+}

@@ -20,6 +20,7 @@ struct push {
 	uint8_t hash[16];
 	struct sat_device device;
 	const struct sat_author *author;
+	struct sat_told told;
 	struct sat_arena *arena; /* of the verdict */
 	struct sat_arena decode; /* of one reading of the changeset */
 	uint64_t first_seq;
@@ -245,8 +246,9 @@ static void start(struct push *p, struct sat_apply *ap, bool hold)
 	*ap = (struct sat_apply){
 		.e = p->e,
 		.dot = p->head.dot,
-		.role = p->author->rights.role,
-		.rights = &p->author->rights,
+		.role = p->told.any.role,
+		.rights = &p->told.any,
+		.told = &p->told,
 		.clock = p->from->clock,
 		.ceiling = p->e->hlc,
 		.hold = hold,
@@ -278,6 +280,10 @@ static int apply(struct push *p, struct sat_apply *ap, struct sat_err *err)
 	if (p->waiting == NULL)
 		return sat_err_set(err, SAT_E_NOMEM, 0, "push",
 				   "out of memory");
+	rc = sat_told_read(p->e, p->from, &p->author->rights, &p->head.marker,
+			   p->arena, &p->told, err);
+	if (rc != SAT_OK)
+		return rc;
 	sat_hlc_tick(&p->e->hlc, p->e->now_ms);
 	do {
 		rc = sat_engine_mark(p->e, &mark, err);
@@ -443,6 +449,18 @@ static int attempt(struct push *p, struct sat_apply *ap, struct sat_err *err)
 	return sat_recover_park(p->e, p->head.dot, err);
 }
 
+/* Whose row it is now should know that there was something. The note is a
+ * small changeset of the server's own beside the verdict. */
+static int note_late(struct push *p, struct sat_apply *ap, struct sat_err *err)
+{
+	struct sat_engine_mark mark;
+	int rc = sat_engine_mark(p->e, &mark, err);
+
+	if (rc == SAT_OK)
+		rc = sat_ledger_late(ap, err);
+	return rc == SAT_OK ? sat_engine_keep(p->e, err) : rc;
+}
+
 static int decide(struct push *p, struct sat_msg_verdict *ret,
 		  struct sat_err *err)
 {
@@ -464,6 +482,8 @@ static int decide(struct push *p, struct sat_msg_verdict *ret,
 		rc = note_rejected(p, err);
 		if (rc == SAT_OK)
 			rc = audit_refusal(p, &ap, err);
+		if (rc == SAT_OK && ap.reason == SAT_REASON_TOO_LATE)
+			rc = note_late(p, &ap, err);
 	}
 	if (rc == SAT_OK && fill_verdict(p, &ap, rejected, ret) != SAT_OK)
 		rc = sat_err_set(err, SAT_E_NOMEM, 0, "push", "out of memory");

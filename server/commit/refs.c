@@ -5,15 +5,29 @@
 #include "common/text.h"
 #include "server/commit/core.h"
 
-static bool in_reach(const struct sat_apply *ap, const struct sat_where *w)
+/* The usual case without another look at the store; else with the places it
+ * has left, as the author may have known them. */
+static int judge_reach(struct sat_apply *ap, const struct sat_table *t,
+		       const struct sat_id *id, const struct sat_where *w,
+		       enum sat_reason *ret, struct sat_err *err)
 {
+	struct sat_stored_row row;
+	struct sat_arena a;
+	int rc;
+
+	*ret = SAT_REASON_NONE;
 	if (ap->rights == NULL)
-		return true;
+		return SAT_OK;
 	for (uint32_t i = 0; i < w->scope_count; i++) {
-		if (sat_rights_hold(ap->rights, w->scopes[i]))
-			return true;
+		if (sat_rights_hold(ap->told->now, w->scopes[i]))
+			return SAT_OK;
 	}
-	return false;
+	sat_arena_init(&a, SAT_ROW_ARENA_MAX);
+	rc = sat_store_row_get(ap->e->store, t, id, &a, &row, err);
+	if (rc == SAT_OK)
+		*ret = sat_told_reach(ap, t, id, row.places, row.place_count);
+	sat_arena_fini(&a);
+	return rc;
 }
 
 static int unknown_parent(struct sat_apply *ap, const struct sat_delta *d,
@@ -37,6 +51,7 @@ static int check_row(struct sat_apply *ap, const struct sat_delta *d,
 		     int column, const struct sat_table *t,
 		     const struct sat_id *id, struct sat_err *err)
 {
+	enum sat_reason reason;
 	struct sat_where where;
 	int rc = sat_lookup_row(ap->e, t, id, &where, err);
 
@@ -44,10 +59,12 @@ static int check_row(struct sat_apply *ap, const struct sat_delta *d,
 		return rc;
 	if (!where.exists)
 		return unknown_parent(ap, d, column, t, id, err);
-	if (!in_reach(ap, &where))
-		return sat_apply_refuse(ap, SAT_REASON_PARENT, d->table, &d->id,
-					column);
-	return SAT_OK;
+	rc = judge_reach(ap, t, id, &where, &reason, err);
+	if (rc != SAT_OK || reason == SAT_REASON_NONE)
+		return rc;
+	return sat_apply_refuse(
+		ap, reason == SAT_REASON_TOO_LATE ? reason : SAT_REASON_PARENT,
+		d->table, &d->id, column);
 }
 
 /* Elements of a set that names territories are references too. */

@@ -15,6 +15,10 @@ const char sat_store_later_schema[] =
 	" version INTEGER NOT NULL, role INTEGER NOT NULL,"
 	" home BLOB NOT NULL, scopes BLOB NOT NULL, at_ms INTEGER NOT NULL,"
 	" PRIMARY KEY(user, version)) WITHOUT ROWID;"
+	"CREATE TABLE IF NOT EXISTS _told(replica INTEGER PRIMARY KEY,"
+	" seq INTEGER NOT NULL, grants INTEGER NOT NULL);"
+	"CREATE TABLE IF NOT EXISTS _seq_time(at_ms INTEGER PRIMARY KEY,"
+	" seq INTEGER NOT NULL);"
 	"CREATE TABLE IF NOT EXISTS _scope_head(scope INTEGER PRIMARY KEY,"
 	" seq INTEGER NOT NULL);"
 	"CREATE INDEX IF NOT EXISTS _scope_head_seq ON _scope_head(seq);"
@@ -213,6 +217,80 @@ int sat_store_grants_next(struct sat_store *s, int64_t after_ms, int64_t *ret,
 		return SAT_OK;
 	if (sqlite3_column_type(st, 0) == SQLITE_INTEGER)
 		*ret = sqlite3_column_int64(st, 0);
+	sat_db_reset(st);
+	return SAT_OK;
+}
+
+/* ---- what devices were told ------------------------------------------------
+ */
+
+int sat_store_told_put(struct sat_store *s, uint32_t replica, uint64_t seq,
+		       uint32_t grants, struct sat_err *err)
+{
+	struct sat_value v[3] = { sat_value_int(replica),
+				  sat_value_int((int64_t)seq),
+				  sat_value_int(grants) };
+
+	return sat_store_do(s,
+			    "INSERT OR REPLACE INTO _told(replica, seq, grants)"
+			    " VALUES(?1, ?2, ?3)",
+			    v, 3, err);
+}
+
+int sat_store_told_get(struct sat_store *s, uint32_t replica, uint64_t *ret_seq,
+		       uint32_t *ret_grants, struct sat_err *err)
+{
+	struct sat_value v = sat_value_int(replica);
+	sqlite3_stmt *st;
+	int rc;
+
+	*ret_seq = 0;
+	*ret_grants = 0;
+	rc = sat_db_find(&s->db,
+			 "SELECT seq, grants FROM _told WHERE replica = ?1", &v,
+			 1, &st, err);
+	if (rc != SAT_OK || st == NULL)
+		return rc;
+	*ret_seq = (uint64_t)sqlite3_column_int64(st, 0);
+	*ret_grants = (uint32_t)sqlite3_column_int64(st, 1);
+	sat_db_reset(st);
+	return SAT_OK;
+}
+
+int sat_store_seq_time_put(struct sat_store *s, int64_t at_ms, uint64_t seq,
+			   int64_t keep_ms, struct sat_err *err)
+{
+	struct sat_value v[2] = { sat_value_int(at_ms),
+				  sat_value_int((int64_t)seq) };
+	struct sat_value old = sat_value_int(at_ms - keep_ms);
+	int rc;
+
+	rc = sat_store_do(s,
+			  "INSERT OR REPLACE INTO _seq_time(at_ms, seq)"
+			  " VALUES(?1, ?2)",
+			  v, 2, err);
+	return rc == SAT_OK
+		       ? sat_store_do(s,
+				      "DELETE FROM _seq_time WHERE at_ms < ?1",
+				      &old, 1, err)
+		       : rc;
+}
+
+int sat_store_seq_at(struct sat_store *s, int64_t at_ms, uint64_t *ret,
+		     struct sat_err *err)
+{
+	struct sat_value v = sat_value_int(at_ms);
+	sqlite3_stmt *st;
+	int rc;
+
+	*ret = 0;
+	rc = sat_db_find(&s->db,
+			 "SELECT seq FROM _seq_time WHERE at_ms <= ?1"
+			 " ORDER BY at_ms DESC LIMIT 1",
+			 &v, 1, &st, err);
+	if (rc != SAT_OK || st == NULL)
+		return rc;
+	*ret = (uint64_t)sqlite3_column_int64(st, 0);
 	sat_db_reset(st);
 	return SAT_OK;
 }

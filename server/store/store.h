@@ -287,6 +287,19 @@ int sat_store_rights_get(struct sat_store *s, const struct sat_id *user,
 int sat_store_rights_users(struct sat_store *s, struct sat_arena *a,
 			   struct sat_id **ret, uint32_t *ret_count,
 			   struct sat_err *err) SAT_MUST_CHECK;
+/* The latest position and rights that a device's changesets have shown or
+ * that it must know of; 0, 0 when there is nothing yet. */
+int sat_store_told_put(struct sat_store *s, uint32_t replica, uint64_t seq,
+		       uint32_t grants, struct sat_err *err) SAT_MUST_CHECK;
+int sat_store_told_get(struct sat_store *s, uint32_t replica, uint64_t *ret_seq,
+		       uint32_t *ret_grants,
+		       struct sat_err *err) SAT_MUST_CHECK;
+/* Where the head was when: samples, forgotten after keep_ms. at: the last one
+ * at or before that time, 0 when there is none. */
+int sat_store_seq_time_put(struct sat_store *s, int64_t at_ms, uint64_t seq,
+			   int64_t keep_ms, struct sat_err *err) SAT_MUST_CHECK;
+int sat_store_seq_at(struct sat_store *s, int64_t at_ms, uint64_t *ret,
+		     struct sat_err *err) SAT_MUST_CHECK;
 /* By replica; replaces the whole row. */
 int sat_store_device_put(struct sat_store *s, const struct sat_device *d,
 			 struct sat_err *err) SAT_MUST_CHECK;

@@ -137,6 +137,7 @@ static int enter(struct sat_conn *c, struct conn_job *x)
 	c->fresh_count = x->pull.fresh_count;
 	c->base = x->pull.base;
 	c->epoch = x->welcome.epoch;
+	c->hello_last = x->hello.last_seq;
 	if (n > 0) {
 		steps = malloc(n * sizeof *steps);
 		if (steps == NULL)
@@ -300,6 +301,11 @@ static void start_push(struct sat_conn *c, struct sat_ssession_effect *fx)
 	x->seq = fx->seq;
 	x->from.replica = c->replica;
 	x->from.clock = c->clock;
+	sat_conn_telling(c);
+	if (fx->seq > c->hello_last) {
+		x->from.told_seq = c->told_seq;
+		x->from.told_grants = c->told_grants;
+	}
 	x->changeset = fx->changeset;
 	sat_buf_init(&x->frames, SAT_FRAME_BYTES_MAX + 64);
 	x->bytes = fx->bytes;
@@ -411,6 +417,7 @@ static void done_read(struct sat_job *j)
 			SAT_KV_ERR(&j->err));
 	}
 	sat_conn_event(c, &ev);
+	sat_conn_telling(c);
 	sat_buf_fini(&x->answer.frames);
 	sat_rights_free(&x->rights);
 	free(x->fresh);

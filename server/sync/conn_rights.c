@@ -154,6 +154,7 @@ static void change_rights(struct sat_conn *c, struct sat_rights *rights)
 	}
 	ev.rights = &c->rights;
 	sat_conn_event(c, &ev);
+	sat_conn_telling(c);
 }
 
 static void done_check(struct sat_job *j)
@@ -209,6 +210,26 @@ void sat_conn_check_rights(struct sat_server *s)
 			x->list[x->count++].replica = c->replica;
 	s->rights_checking = true;
 	sat_workers_commit(&s->workers, &x->job);
+}
+
+/* ---- what counts as told ------------------------------------------------ */
+
+/* One thing at a time: what is sent while it waits is told by the next. */
+void sat_conn_telling(struct sat_conn *c)
+{
+	uint64_t now = sat_server_now(c->server);
+
+	if (c->telling_ms != 0 && now - c->telling_ms >= SAT_RUN_TOLD_MS) {
+		c->told_seq = c->telling_seq;
+		c->told_grants = c->telling_grants;
+		c->telling_ms = 0;
+	}
+	if (c->telling_ms != 0 ||
+	    (c->told_seq >= c->s.cursor && c->told_grants == c->rights.version))
+		return;
+	c->telling_ms = now;
+	c->telling_seq = c->s.cursor;
+	c->telling_grants = c->rights.version;
 }
 
 /* ---- by the clock ------------------------------------------------------- */

@@ -21,6 +21,7 @@ enum {
 	SAT_RUN_OUT_MAX = 2 * 1024 * 1024,
 	SAT_RUN_REPLAY_BYTES = 64 * 1024, /* verdicts replayed at a time     */
 	SAT_RUN_BUCKETS = 4096,
+	SAT_RUN_TOLD_MS = 30 * 1000, /* connected after it was sent          */
 };
 
 /* ---- worker.c: threads and the jobs they do ----------------------------- */
@@ -122,6 +123,10 @@ struct sat_conn {
 	 * until the next. base: the version of its rights then. */
 	uint32_t *fresh, fresh_count, base;
 	uint64_t epoch;
+	/* What it was sent at telling_ms, and what counts as told: for
+	 * changesets that it had not made when it said HELLO. */
+	uint64_t telling_ms, telling_seq, told_seq, hello_last;
+	uint32_t telling_grants, told_grants;
 	struct sat_clock_map clock; /* steps: malloc; jobs borrow them     */
 	uint64_t tick_ms;           /* 0: none                             */
 	const char *detail; /* of the frame being handled, for the log        */
@@ -224,6 +229,9 @@ void sat_conn_send(struct sat_conn *c, const struct sat_msg *m);
 /* Give back room for changesets, and serve who waits for it. */
 void sat_conn_room_free(struct sat_server *s, uint64_t bytes);
 void sat_conn_room_leave(struct sat_conn *c);
+
+/* Something that the device must know was sent. */
+void sat_conn_telling(struct sat_conn *c);
 
 /* ---- conn_job.c, conn_rights.c
  * --------------------------------------------------------- */

@@ -221,16 +221,20 @@ static void close_engine(struct sat_bench *b)
 	b->store = NULL;
 }
 
-static int open_engine(const char *path, struct sat_bench *b,
+static int open_engine(struct sat_workers *w, struct sat_bench *b,
 		       struct sat_err *err)
 {
-	int rc = sat_store_open_sqlite(path, true, false, &b->store, err);
+	int64_t days =
+		sat_config_int(w->server->config, SAT_CFG_GRANT_GRACE_DAYS);
+	int rc = sat_store_open_sqlite(w->db_path, true, false, &b->store, err);
 
 	if (rc == SAT_OK)
 		rc = sat_engine_open(b->store, &b->engine, err);
 	if (rc != SAT_OK) {
 		sat_store_close(b->store);
 		b->store = NULL;
+	} else {
+		sat_engine_grace(b->engine, days * 24 * 3600 * 1000);
 	}
 	return rc;
 }
@@ -326,7 +330,7 @@ static int mend(struct sat_workers *w, struct sat_bench *b, struct sat_err *err)
 
 	if (b->engine != NULL)
 		return SAT_OK;
-	rc = open_engine(w->db_path, b, err);
+	rc = open_engine(w, b, err);
 	uv_mutex_lock(&w->done_lock);
 	w->reopens++;
 	uv_mutex_unlock(&w->done_lock);
@@ -494,7 +498,7 @@ static int start_reader(struct sat_workers *w, struct sat_err *err)
 static int start_committer(struct sat_workers *w, struct sat_err *err)
 {
 	struct sat_bench b = { 0 };
-	int rc = open_engine(w->db_path, &b, err);
+	int rc = open_engine(w, &b, err);
 
 	if (rc != SAT_OK)
 		return rc;

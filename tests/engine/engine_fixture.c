@@ -366,6 +366,11 @@ void seal(struct device *d)
 {
 	d->cs.dot = (struct sat_dot){ d->replica, ++d->seq };
 	memcpy(d->cs.prev_hash, d->hash, sizeof d->hash);
+	d->cs.marker = d->marker;
+	if (!d->behind) /* it knows all there is */
+		d->cs.marker =
+			(struct sat_marker){ sat_engine_epoch(d->w->engine),
+					     UINT64_MAX, UINT32_MAX };
 	if (d->cs.catalogue == 0)
 		d->cs.catalogue = sat_store_catalogue(d->w->store)->version;
 	sat_buf_clear(&d->bytes);
@@ -377,7 +382,9 @@ void seal(struct device *d)
 int push_bytes(struct device *d, struct sat_slice bytes)
 {
 	struct sat_push_from from = { .replica = d->replica,
-				      .clock = d->clock };
+				      .clock = d->clock,
+				      .told_seq = d->told_seq,
+				      .told_grants = d->told_grants };
 	struct sat_err err;
 
 	from.clock.offset_ms = -d->skew_ms;

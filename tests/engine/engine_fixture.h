@@ -43,6 +43,10 @@ struct device {
 	uint8_t hash[16]; /* of its bytes                 */
 	int64_t skew_ms;  /* its clock minus the server's */
 	struct sat_clock_map clock;
+	bool behind; /* it knows what marker says, else everything */
+	struct sat_marker marker;
+	uint64_t told_seq; /* of its connection */
+	uint32_t told_grants;
 	/* the changeset under construction */
 	struct sat_changeset cs;
 	struct sat_delta deltas[DELTAS_MAX];
