@@ -119,9 +119,9 @@ static int adopt_one(struct adoption *x, const json_t *line,
 		return invalid(err, "adopt: a changeset is not in hex");
 	}
 	sat_arena_init(&arena, (size_t)SAT_CHANGESET_BYTES_MAX * 33);
-	rc = sat_engine_adopt(x->a->engine, &x->how,
-			      (struct sat_slice){ bytes, hex.len / 2 }, &arena,
-			      &v, &seq, err);
+	rc = sat_engine_adopt_one(x->a->engine, &x->how,
+				  (struct sat_slice){ bytes, hex.len / 2 },
+				  &arena, &v, &seq, err);
 	if (rc == SAT_AGAIN) {
 		x->known++;
 		rc = SAT_OK;

@@ -120,10 +120,10 @@ static int check_old(struct sat_engine *e, const struct sat_changeset *cs,
 	return rc;
 }
 
-int sat_engine_adopt(struct sat_engine *e, const struct sat_adopt *how,
-		     struct sat_slice bytes, struct sat_arena *a,
-		     struct sat_msg_verdict *ret, uint64_t *ret_seq,
-		     struct sat_err *err)
+int sat_engine_adopt_one(struct sat_engine *e, const struct sat_adopt *how,
+			 struct sat_slice bytes, struct sat_arena *a,
+			 struct sat_msg_verdict *ret, uint64_t *ret_seq,
+			 struct sat_err *err)
 {
 	struct sat_push_from from = { .replica = how->to, .clock = how->clock };
 	struct sat_msg_error refusal;

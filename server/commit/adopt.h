@@ -24,10 +24,10 @@ struct sat_adopt {
 /* One changeset of `from`, applied as seq count + 1 of `to`. SAT_OK: *ret is
  * its verdict. SAT_AGAIN: the server had it before. SAT_E_PROTO: it is none
  * of `from`, or damaged. Other failures as sat_engine_push. */
-int sat_engine_adopt(struct sat_engine *e, const struct sat_adopt *how,
-		     struct sat_slice bytes, struct sat_arena *a,
-		     struct sat_msg_verdict *ret, uint64_t *ret_seq,
-		     struct sat_err *err) SAT_MUST_CHECK;
+int sat_engine_adopt_one(struct sat_engine *e, const struct sat_adopt *how,
+			 struct sat_slice bytes, struct sat_arena *a,
+			 struct sat_msg_verdict *ret, uint64_t *ret_seq,
+			 struct sat_err *err) SAT_MUST_CHECK;
 
 /* Nobody writes under that replica id any more. */
 int sat_engine_adopt_end(struct sat_engine *e, uint32_t to,
