@@ -243,8 +243,10 @@ static int decrypt(struct sat_link *l, struct sat_slice *in,
 	int rc = sat_tls_feed(l->tls, *in, &used, &l->plain_in, &l->wire_out,
 			      err);
 
-	in->ptr += used;
-	in->len -= used;
+	if (used > 0) {
+		in->ptr += used;
+		in->len -= used;
+	}
 	if (rc >= 0 && l->state == LINK_HANDSHAKE &&
 	    sat_tls_state(l->tls) != SAT_TLS_HANDSHAKE)
 		open_link(l, err);

@@ -352,20 +352,30 @@ static bool both_got_much(void *arg)
 	return e->bytes > 8000000 && e->w->server[0].bytes > 8000000;
 }
 
-/* A device uploads while it downloads: neither end may wait for the other to
- * read first. */
+/* A device uploads while it downloads, and both ends are full to the brim: the
+ * sockets too. Neither may wait for the other to read first. */
 static void two_floods_pass_each_other(void **state)
 {
 	static struct world w;
-	struct end client;
+	struct end client, *server;
 
 	(void)state;
 	world_init(&w);
-	w.on_open = flood_on;
-	w.on_drain = flood_on;
 	end_connect(&client, &w);
-	(void)run_open(&client);
-	flood_on(&client);
+	server = run_open(&client);
+	sat_link_pause(client.link, true);
+	sat_link_pause(server->link, true);
+	for (int full = 0; full < 20; full++) {
+		if (sat_link_pending(client.link) <= SAT_LINK_OUT_HIGH ||
+		    sat_link_pending(server->link) <= SAT_LINK_OUT_HIGH)
+			full = 0;
+		flood(&client);
+		flood(server);
+		run_for(&w, 1);
+	}
+	w.on_drain = flood_on;
+	sat_link_pause(client.link, false);
+	sat_link_pause(server->link, false);
 	run_until(&w, both_got_much, &client);
 	assert_int_equal(client.closed, 0);
 	sat_link_close(client.link, SAT_OK, NULL);

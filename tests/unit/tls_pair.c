@@ -70,7 +70,8 @@ void feed_all(struct end *e, struct sat_slice in)
 	do {
 		e->rc = sat_tls_feed(e->tls, in, &used, &e->plain, &e->wire,
 				     &e->err);
-		in.ptr += used;
+		if (used > 0)
+			in.ptr += used;
 		in.len -= used;
 	} while (e->rc == SAT_OK);
 	/* Nobody leaves errors behind for other connections. */
