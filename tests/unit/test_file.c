@@ -268,7 +268,7 @@ static void a_journal_keeps_whole_lines_only(void **state)
 			 SAT_OK);
 	sat_journal_close(&j);
 	sat_journal_close(&j);
-	append_raw("j", "thr"); /* the power went here */
+	append_raw("j", "three and a half"); /* the power went here */
 	assert_int_equal(sat_journal_open(at("j"), &j, on_line, &l, &err),
 			 SAT_OK);
 	assert_string_equal(l.text, "[one][][two]");

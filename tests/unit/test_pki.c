@@ -249,6 +249,25 @@ static void codes_have_160_bits_and_one_form(void **state)
 			 SAT_E_INVAL);
 }
 
+/* 200 codes of 32 letters: a letter that never comes means lost bits (the odds
+ * against it are 10^87 to one). */
+static void codes_use_every_letter(void **state)
+{
+	char code[SAT_TOKEN_CHARS + 1], seen[256] = { 0 };
+	struct sat_err err;
+	int letters = 0;
+
+	(void)state;
+	for (int i = 0; i < 200; i++) {
+		assert_int_equal(sat_token_new(code, &err), SAT_OK);
+		for (size_t k = 0; k < SAT_TOKEN_CHARS; k++)
+			seen[(unsigned char)code[k]] = 1;
+	}
+	for (int i = 0; i < 256; i++)
+		letters += seen[i];
+	assert_int_equal(letters, 32);
+}
+
 static void sha256_is_sha256(void **state)
 {
 	static const uint8_t abc[] = { 0xba, 0x78, 0x16, 0xbf,
@@ -272,6 +291,7 @@ int main(void)
 		cmocka_unit_test(forms_convert_both_ways),
 		cmocka_unit_test(bad_names_and_texts_are_refused),
 		cmocka_unit_test(codes_have_160_bits_and_one_form),
+		cmocka_unit_test(codes_use_every_letter),
 		cmocka_unit_test(sha256_is_sha256),
 	};
 

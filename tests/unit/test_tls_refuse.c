@@ -9,8 +9,61 @@
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
+#include <openssl/x509v3.h>
 
 #include "tests/unit/tls_pair.h"
+
+static X509 *read_cert(const struct sat_buf *pem)
+{
+	struct sat_slice s = sat_buf_peek(pem);
+	BIO *bio = BIO_new_mem_buf(s.ptr, (int)s.len);
+	X509 *cert = PEM_read_bio_X509(bio, NULL, NULL, NULL);
+
+	BIO_free(bio);
+	assert_non_null(cert);
+	return cert;
+}
+
+static EVP_PKEY *read_key(const struct sat_buf *pem)
+{
+	struct sat_slice s = sat_buf_peek(pem);
+	BIO *bio = BIO_new_mem_buf(s.ptr, (int)s.len);
+	EVP_PKEY *key = PEM_read_bio_PrivateKey(bio, NULL, NULL, NULL);
+
+	BIO_free(bio);
+	assert_non_null(key);
+	return key;
+}
+
+/* The certificate with other names, signed anew by org's CA. */
+static void rename_cert(const struct sat_buf *from, const char *names,
+			struct sat_buf *ret_pem)
+{
+	X509 *cert = read_cert(from);
+	EVP_PKEY *ca_key = read_key(&org.ca_key);
+	BIO *bio = BIO_new(BIO_s_mem());
+	X509_EXTENSION *ext;
+	char *text;
+	long len;
+
+	X509_EXTENSION_free(X509_delete_ext(
+		cert, X509_get_ext_by_NID(cert, NID_subject_alt_name, -1)));
+	if (names != NULL) {
+		ext = X509V3_EXT_conf_nid(NULL, NULL, NID_subject_alt_name,
+					  names);
+		assert_non_null(ext);
+		assert_int_equal(X509_add_ext(cert, ext, -1), 1);
+		X509_EXTENSION_free(ext);
+	}
+	assert_true(X509_sign(cert, ca_key, EVP_sha256()) > 0);
+	assert_int_equal(PEM_write_bio_X509(bio, cert), 1);
+	len = BIO_get_mem_data(bio, &text);
+	sat_buf_init(ret_pem, SAT_PEM_BYTES_MAX);
+	assert_int_equal(sat_buf_append(ret_pem, text, (size_t)len), SAT_OK);
+	BIO_free(bio);
+	EVP_PKEY_free(ca_key);
+	X509_free(cert);
+}
 
 /* The server must refuse, and the client must learn that it was refused. */
 static void assert_refused(struct sat_tls_ctx *client, enum sat_alpn alpn,
@@ -124,6 +177,86 @@ static void a_device_certificate_is_no_server(void **state)
 	sat_tls_ctx_free(ctx);
 }
 
+/* Of our CA, for clients, and yet nobody's: the name must be exactly one of
+ * the form we issue. */
+static void a_device_without_a_proper_name_is_refused(void **state)
+{
+#define USER "10111213-1415-1617-1819-1a1b1c1d1e1f"
+	static const struct {
+		const char *names;
+		bool ok;
+	} rows[] = {
+		{ "URI:satchel:device:7:" USER, true },
+		{ "URI:satchel:device:4294967295:" USER, true },
+		{ "DNS:a.example,URI:satchel:device:7:" USER, true },
+		{ NULL, false },
+		{ "DNS:server.satchel.internal", false },
+		{ "URI:satchel:device:0:" USER, false },
+		{ "URI:satchel:device:07:" USER, false },
+		{ "URI:satchel:device:4294967296:" USER, false },
+		{ "URI:satchel:device:-7:" USER, false },
+		{ "URI:satchel:device::" USER, false },
+		{ "URI:satchel:device:7:", false },
+		{ "URI:satchel:device:7", false },
+		{ "URI:satchel:device:7:" USER "0", false },
+		{ "URI:satchel:device:7:10111213141516171819", false },
+		{ "URI:Satchel:device:7:" USER, false },
+		{ "URI:satchel:device:7:" USER ",URI:satchel:device:8:" USER,
+		  false },
+		{ "URI:satchel:device:7:" USER ",URI:http://a.example/",
+		  false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < SAT_COUNT_OF(rows); i++) {
+		struct test_device d = { .key = device.key };
+		struct sat_tls_ctx *ctx;
+		struct pair p;
+
+		print_message("    %s\n",
+			      rows[i].names == NULL ? "" : rows[i].names);
+		rename_cert(&device.cert, rows[i].names, &d.cert);
+		ctx = test_client_ctx(&org, &d);
+		pair_init(&p, ctx, server_ctx, SAT_ALPN_SYNC);
+		converse(&p, WIRE_MAX);
+		assert_int_equal(sat_tls_state(p.server.tls),
+				 rows[i].ok ? SAT_TLS_OPEN : SAT_TLS_FAILED);
+		if (!rows[i].ok) {
+			assert_int_equal(p.server.rc, SAT_E_DENIED);
+			assert_int_not_equal(p.client.rc, SAT_AGAIN);
+		}
+		pair_fini(&p);
+		sat_tls_ctx_free(ctx);
+		sat_buf_fini(&d.cert);
+	}
+}
+
+/* Of our CA, for servers, but for another one than ours. */
+static void a_server_of_another_name_is_refused(void **state)
+{
+	struct sat_tls_ctx *ctx = test_client_ctx(&org, &device);
+	struct sat_tls_ctx *other = NULL;
+	struct sat_buf cert;
+	struct sat_err err;
+	struct pair p;
+
+	(void)state;
+	rename_cert(&org.server, "DNS:other.satchel.internal,DNS:*.internal",
+		    &cert);
+	assert_int_equal(
+		sat_tls_server_ctx(sat_buf_peek(&org.ca), sat_buf_peek(&cert),
+				   sat_buf_peek(&org.server_key), &other, &err),
+		SAT_OK);
+	pair_init(&p, ctx, other, SAT_ALPN_SYNC);
+	converse(&p, WIRE_MAX);
+	assert_int_equal(p.client.rc, SAT_E_DENIED);
+	assert_non_null(strstr(p.client.err.msg, "ostname mismatch"));
+	pair_fini(&p);
+	sat_tls_ctx_free(other);
+	sat_tls_ctx_free(ctx);
+	sat_buf_fini(&cert);
+}
+
 static void a_server_of_another_ca_is_refused(void **state)
 {
 	struct sat_tls_ctx *fake = test_server_ctx(&other_org);
@@ -138,28 +271,6 @@ static void a_server_of_another_ca_is_refused(void **state)
 	pair_fini(&p);
 	sat_tls_ctx_free(ctx);
 	sat_tls_ctx_free(fake);
-}
-
-static X509 *read_cert(const struct sat_buf *pem)
-{
-	struct sat_slice s = sat_buf_peek(pem);
-	BIO *bio = BIO_new_mem_buf(s.ptr, (int)s.len);
-	X509 *cert = PEM_read_bio_X509(bio, NULL, NULL, NULL);
-
-	BIO_free(bio);
-	assert_non_null(cert);
-	return cert;
-}
-
-static EVP_PKEY *read_key(const struct sat_buf *pem)
-{
-	struct sat_slice s = sat_buf_peek(pem);
-	BIO *bio = BIO_new_mem_buf(s.ptr, (int)s.len);
-	EVP_PKEY *key = PEM_read_bio_PrivateKey(bio, NULL, NULL, NULL);
-
-	BIO_free(bio);
-	assert_non_null(key);
-	return key;
 }
 
 /* A bare client with a good certificate, over memory BIOs. */
@@ -364,6 +475,8 @@ int main(void)
 		cmocka_unit_test(an_expired_device_is_refused),
 		cmocka_unit_test(a_server_certificate_is_no_device),
 		cmocka_unit_test(a_device_certificate_is_no_server),
+		cmocka_unit_test(a_device_without_a_proper_name_is_refused),
+		cmocka_unit_test(a_server_of_another_name_is_refused),
 		cmocka_unit_test(a_server_of_another_ca_is_refused),
 		cmocka_unit_test(only_our_protocols_and_version_are_spoken),
 		cmocka_unit_test(nothing_can_be_resumed),
