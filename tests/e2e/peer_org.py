@@ -17,6 +17,15 @@ FULL = {"class": "vip", "kind": "direct", "state": "active"}
 
 class Company(Org):
     def __enter__(self):
+        """A set-up that fails leaves no server behind."""
+        try:
+            self.set_up()
+        except BaseException as e:
+            self.__exit__(type(e), e, None)
+            raise
+        return self
+
+    def set_up(self):
         super().__enter__()
         self.territory("CN", "nation")
         self.territory("T1", "patch", "CN")
@@ -29,7 +38,6 @@ class Company(Org):
         ):
             self.user(login, role, place)
         self.start()
-        return self
 
     def peer(self, login):
         """An enrolled Python device that has its first checkpoint."""
@@ -56,12 +64,11 @@ def visit(p, account_id, **values):
 class Watched(Company):
     """A company whose server is watched while somebody is hostile."""
 
-    def __enter__(self):
-        super().__enter__()
+    def set_up(self):
+        super().set_up()
         self.good = self.peer("bob")
         self.x = account(self.good)
         self.device("hugo")
-        return self
 
     def log(self):
         path = os.path.join(self.top, "server.log")

@@ -113,8 +113,10 @@ def drain(line, seconds=2):
 class Stage(Company):
     """A device in sync, the real server stopped, a fake in its place."""
 
-    def __enter__(self):
-        super().__enter__()
+    fake = None
+
+    def set_up(self):
+        super().set_up()
         self.p = self.peer("bob")
         self.x = account(self.p, name="X")
         self.p.do(visit(self.p, self.x, notes="real"))
@@ -123,8 +125,6 @@ class Stage(Company):
         self.d.once()
         self.p.close()
         self.stop()
-        self.fake = None
-        return self
 
     def __exit__(self, *why):
         if self.fake:
