@@ -8,6 +8,7 @@
 #include "proto/changeset.h"
 #include "server/admin/ops_data.h"
 #include "server/admin/rows.h"
+#include "server/commit/ledger_names.h"
 
 enum { WRITES_MAX = 10000 };
 
@@ -18,6 +19,9 @@ struct walk {
 	struct sat_dot *dots; /* all that were found; [0, done) are told */
 	uint32_t count, done;
 	json_t *rows;
+	struct sat_arena mem; /* of state */
+	struct sat_row state; /* as it is now */
+	json_t *losses;       /* "FIELD DOT" of a losing write: to whom, why */
 };
 
 static int add_dot(struct walk *w, struct sat_dot dot, struct sat_err *err)
@@ -57,6 +61,103 @@ static void name_author(const struct walk *w, uint32_t replica,
 		*user = (struct sat_user){ .login = "server" };
 }
 
+/* ---- what became of a write ---------------------------------------------- */
+
+static const char *ledger_text(struct sat_arena *a, const struct sat_table *t,
+			       const struct sat_stored_row *row,
+			       const char *column)
+{
+	int at = sat_table_column(t, sat_slice_str(column));
+	const char *text = NULL;
+
+	if (at >= 0 && row->values[at].kind == SAT_TEXT)
+		text = sat_arena_string(a, row->values[at].s);
+	return text == NULL ? "" : text;
+}
+
+/* The replica of "9:1". */
+static uint32_t replica_of(const char *dot)
+{
+	unsigned long n = strtoul(dot, NULL, 10);
+
+	return n > UINT32_MAX ? 0 : (uint32_t)n;
+}
+
+static int on_entry(void *arg, const struct sat_table *t,
+		    const struct sat_stored_row *row)
+{
+	struct walk *w = arg;
+	struct sat_arena *a = &w->mem;
+	const char *shown_dot = ledger_text(a, t, row, SAT_LEDGER_SHOWN_DOT);
+	struct sat_device device;
+	struct sat_user user;
+	char key[128], why[512];
+	json_t *text;
+
+	if (row->deleted || strcmp(ledger_text(a, t, row, SAT_LEDGER_TABLE),
+				   w->table->name) != 0)
+		return SAT_OK;
+	name_author(w, replica_of(shown_dot), &user, &device);
+	(void)snprintf(key, sizeof key, "%.60s %.60s",
+		       ledger_text(a, t, row, SAT_LEDGER_FIELD),
+		       ledger_text(a, t, row, SAT_LEDGER_LOSING_DOT));
+	(void)snprintf(why, sizeof why, "lost to %.200s of %s: %s, %s",
+		       ledger_text(a, t, row, SAT_LEDGER_SHOWN), user.login,
+		       ledger_text(a, t, row, SAT_LEDGER_POLICY),
+		       ledger_text(a, t, row, SAT_LEDGER_OUTCOME));
+	return json_object_set_new(w->losses, key,
+				   json_stringn_nocheck(why, strlen(why))) == 0
+		       ? SAT_OK
+		       : SAT_E_NOMEM;
+}
+
+/* The ledger's entries about the row. */
+static int read_losses(struct walk *w, struct sat_err *err)
+{
+	const struct sat_table *t = sat_catalogue_table(
+		sat_store_catalogue(w->a->store), sat_slice_str("conflict"));
+	int at = t == NULL ? -1
+			   : sat_table_column(t, sat_slice_str(SAT_LEDGER_ROW));
+	char id[SAT_UUID_CHARS + 1];
+	struct sat_value key;
+
+	if (at < 0)
+		return SAT_OK;
+	sat_id_format(&w->id, id);
+	key = sat_value_text(sat_slice_str(id));
+	return sat_store_rows(w->a->store, t, at, &key, on_entry, w, err);
+}
+
+static const char *outcome(const struct walk *w, struct sat_dot dot,
+			   const char *dot_text, int column)
+{
+	const struct sat_column *col;
+	const struct sat_field *f;
+	const char *lost;
+	char key[128];
+
+	if (column < 0)
+		return sat_row_alive(&w->state) ? "the row lives" : "deleted";
+	col = &w->table->columns[column];
+	f = &w->state.fields[column];
+	if (col->policy == SAT_POLICY_SET || col->policy == SAT_POLICY_COUNTER)
+		return "counted in";
+	for (uint32_t i = 0; i < f->count; i++)
+		if (sat_dot_compare(f->writes[i].dot, dot) == 0 &&
+		    i == sat_field_shown(col, f))
+			return "shown now";
+	(void)snprintf(key, sizeof key, "%.60s %.60s", col->name, dot_text);
+	lost = json_string_value(json_object_get(w->losses, key));
+	if (lost != NULL)
+		return lost;
+	for (uint32_t i = 0; i < f->count; i++)
+		if (sat_dot_compare(f->writes[i].dot, dot) == 0)
+			return "kept beside what is shown";
+	return "replaced";
+}
+
+/* ---- the writes ---------------------------------------------------------- */
+
 static json_t *set_change_json(const struct sat_change *c)
 {
 	json_t *j = json_pack("{s:[], s:[]}", "add", "remove");
@@ -91,8 +192,9 @@ static int tell_delta(struct walk *w, struct sat_dot dot,
 		sat_time_format(d->at_ms, at);
 		rc = json_array_append_new(
 			w->rows,
-			json_pack("[s, s, s, s, s, n, n, n]", at, user.login,
-				  device.name, dot_text, names[d->op]));
+			json_pack("[s, s, s, s, s, n, n, n, s]", at, user.login,
+				  device.name, dot_text, names[d->op],
+				  outcome(w, dot, dot_text, -1)));
 	}
 	for (uint32_t i = 0; rc == 0 && i < d->change_count; i++) {
 		const struct sat_change *c = &d->changes[i];
@@ -101,13 +203,14 @@ static int tell_delta(struct walk *w, struct sat_dot dot,
 		sat_time_format(c->at_ms, at);
 		rc = json_array_append_new(
 			w->rows,
-			json_pack("[s, s, s, s, s, s, o, o]", at, user.login,
+			json_pack("[s, s, s, s, s, s, o, o, s]", at, user.login,
 				  device.name, dot_text, names[d->op],
 				  col->name,
 				  col->type == SAT_TYPE_SET
 					  ? set_change_json(c)
 					  : sat_value_json(col, &c->value),
-				  sat_value_json(col, &c->before)));
+				  sat_value_json(col, &c->before),
+				  outcome(w, dot, dot_text, c->column)));
 	}
 	return rc == 0 ? SAT_OK
 		       : sat_err_set(err, SAT_E_NOMEM, 0, "history",
@@ -182,27 +285,23 @@ static int sort_rows(struct walk *w, struct sat_err *err)
 static int begin(struct walk *w, struct sat_err *err)
 {
 	struct sat_stored_row row;
-	struct sat_arena arena;
-	struct sat_vv vv, dv;
-	int rc;
+	int rc = sat_store_row_get(w->a->store, w->table, &w->id, &w->mem, &row,
+				   err);
 
-	sat_arena_init(&arena, 64 << 20);
-	rc = sat_store_row_get(w->a->store, w->table, &w->id, &arena, &row,
-			       err);
 	if (rc == SAT_OK && row.seq == 0)
 		rc = sat_err_set(err, SAT_E_NOTFOUND, 0, "history",
 				 "table %s has no such row", w->table->name);
 	if (rc == SAT_OK) {
-		rc = sat_meta_vectors(&arena, row.meta, &vv, &dv);
+		rc = sat_meta_decode(&w->mem, w->table, row.meta, row.values,
+				     &w->state);
 		if (rc != SAT_OK)
 			(void)sat_err_set(err, rc, 0, "history",
 					  "the row's metadata is damaged; run "
 					  "verify");
 	}
 	if (rc == SAT_OK)
-		rc = add_vector(w, vv, err);
-	sat_arena_fini(&arena);
-	return rc;
+		rc = add_vector(w, w->state.vv, err);
+	return rc == SAT_OK ? read_losses(w, err) : rc;
 }
 
 int sat_op_history(struct sat_admin *a, const json_t *args, json_t *ret,
@@ -224,7 +323,9 @@ int sat_op_history(struct sat_admin *a, const json_t *args, json_t *ret,
 		return rc;
 	w.dots = calloc(WRITES_MAX, sizeof *w.dots);
 	w.rows = json_array();
-	if (w.dots == NULL || w.rows == NULL)
+	w.losses = json_object();
+	sat_arena_init(&w.mem, 256 << 20);
+	if (w.dots == NULL || w.rows == NULL || w.losses == NULL)
 		rc = sat_err_set(err, SAT_E_NOMEM, 0, "history",
 				 "out of memory");
 	if (rc == SAT_OK)
@@ -235,13 +336,16 @@ int sat_op_history(struct sat_admin *a, const json_t *args, json_t *ret,
 		rc = sort_rows(&w, err);
 	if (rc == SAT_OK &&
 	    (json_object_set_new(ret, "columns",
-				 json_pack("[s, s, s, s, s, s, s, s]", "time",
-					   "who", "device", "write", "what",
-					   "field", "value", "before")) != 0 ||
+				 json_pack("[s, s, s, s, s, s, s, s, s]",
+					   "time", "who", "device", "write",
+					   "what", "field", "value", "before",
+					   "outcome")) != 0 ||
 	     json_object_set(ret, "rows", w.rows) != 0))
 		rc = sat_err_set(err, SAT_E_NOMEM, 0, "history",
 				 "out of memory");
 	json_decref(w.rows);
+	json_decref(w.losses);
+	sat_arena_fini(&w.mem);
 	free(w.dots);
 	return rc;
 }
