@@ -148,6 +148,18 @@ static int copy_rights(const struct sat_rights *from, struct sat_arena *a,
 	return SAT_OK;
 }
 
+/* A device's clock is a peer's word: no value of it may overflow. */
+static int64_t offset_of(int64_t server_ms, int64_t raw_ms)
+{
+	const int64_t far = INT64_MAX / 2;
+
+	if (raw_ms < -far)
+		raw_ms = -far;
+	if (raw_ms > far)
+		raw_ms = far;
+	return server_ms - raw_ms;
+}
+
 int sat_engine_hello(struct sat_engine *e, uint32_t replica,
 		     const uint8_t key_hash[32],
 		     const struct sat_msg_hello *hello,
@@ -187,7 +199,7 @@ int sat_engine_hello(struct sat_engine *e, uint32_t replica,
 		.last_seq = d.last_seq,
 		.catalogue = e->plan.cat->version,
 		.server_ms = e->now_ms,
-		.offset_ms = e->now_ms - hello->raw_ms,
+		.offset_ms = offset_of(e->now_ms, hello->raw_ms),
 		.push_window = PUSH_WINDOW,
 	};
 	memcpy(ret->ratchet, random, 16);
