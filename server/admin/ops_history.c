@@ -92,7 +92,6 @@ static int on_entry(void *arg, const struct sat_table *t,
 	struct sat_device device;
 	struct sat_user user;
 	char key[128], why[512];
-	json_t *text;
 
 	if (row->deleted || strcmp(ledger_text(a, t, row, SAT_LEDGER_TABLE),
 				   w->table->name) != 0)

@@ -562,7 +562,7 @@ int sat_op_device_list(struct sat_admin *a, const json_t *args, json_t *ret,
 		line = json_pack(
 			"[I, o, s, s, I, I, o, o]", (json_int_t)d->replica,
 			text_of(a, "user", &d->user, "login", &arena), d->name,
-			state_name(d->state), (json_int_t)d->last_seq,
+			state_name((int)d->state), (json_int_t)d->last_seq,
 			(json_int_t)d->cursor, time_json(d->enrolled_ms),
 			time_json(d->seen_ms));
 		if (json_array_append_new(rows, line) != 0)
