@@ -364,13 +364,16 @@ void set_removes(struct device *d, const char *name, const char *element)
 
 void seal(struct device *d)
 {
+	uint64_t epoch;
+
+	/* of the store: a running server has the engine */
+	OK(sat_engine_stored_epoch(d->w->store, &epoch, &err));
 	d->cs.dot = (struct sat_dot){ d->replica, ++d->seq };
 	memcpy(d->cs.prev_hash, d->hash, sizeof d->hash);
 	d->cs.marker = d->marker;
 	if (!d->behind) /* it knows all there is */
 		d->cs.marker =
-			(struct sat_marker){ sat_engine_epoch(d->w->engine),
-					     UINT64_MAX, UINT32_MAX };
+			(struct sat_marker){ epoch, UINT64_MAX, UINT32_MAX };
 	if (d->cs.catalogue == 0)
 		d->cs.catalogue = sat_store_catalogue(d->w->store)->version;
 	sat_buf_clear(&d->bytes);
