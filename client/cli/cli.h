@@ -12,6 +12,7 @@
 #define SAT_CLIENT_CLI_H
 
 #include <stdio.h>
+#include <sys/types.h>
 
 #include "client/replica/query.h"
 #include "client/replica/replica.h"
@@ -282,6 +283,21 @@ const char *sat_list_name_sql(struct sat_cli *c, const struct sat_column *col,
 /* Append to a buffer; SAT_OK, SAT_E_LIMIT, SAT_E_NOMEM. */
 int sat_text_add(struct sat_buf *b, const char *fmt, ...)
 	SAT_PRINTF(2, 3) SAT_MUST_CHECK;
+
+/* ---- status.c ------------------------------------------------------------ */
+
+/* What the daemon said, copied out of its answer. */
+struct sat_daemon {
+	int rc; /* of asking: SAT_E_NOTFOUND when no daemon runs */
+	char state[32], error[256];
+	int64_t next_ms, pid;
+	bool local_failure;
+};
+void sat_cli_ask_daemon(struct sat_cli *c, struct sat_daemon *k);
+
+/* The process that holds the folder's lock, 0 when none does. SAT_OK or
+ * c->err. */
+int sat_cli_find_daemon(struct sat_cli *c, pid_t *ret) SAT_MUST_CHECK;
 
 /* ---- commands ------------------------------------------------------------ */
 

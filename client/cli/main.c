@@ -57,10 +57,11 @@ static void command_usage(FILE *f, const struct sat_cli *c)
 	const struct sat_cli_command *k = c->command;
 
 	(void)fprintf(f,
-		      k->apart ? SAT_TR(c, "usage: satchel %s%s%s\n",
-					"用法：satchel %s%s%s\n")
-			       : SAT_TR(c, "usage: satchel --dir DIR %s%s%s\n",
-					"用法：satchel --dir 目录 %s%s%s\n"),
+		      k->apart && k->words[0] != '\0'
+			      ? SAT_TR(c, "usage: satchel %s%s%s\n",
+				       "用法：satchel %s%s%s\n")
+			      : SAT_TR(c, "usage: satchel --dir DIR %s%s%s\n",
+				       "用法：satchel --dir 目录 %s%s%s\n"),
 		      k->name, k->words[0] != '\0' ? " " : "", k->words);
 	(void)fprintf(f, "  %s\n", k->help[c->lang]);
 	for (int o = SAT_OPT_HELP + 1; o < SAT_OPT_COUNT; o++)

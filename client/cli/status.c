@@ -36,14 +36,6 @@ static int ask(struct sat_cli *c, json_t *request, int timeout_ms, json_t **ret)
 	return rc;
 }
 
-/* What the daemon said, copied out of its answer. */
-struct connection {
-	int rc; /* of asking: SAT_E_NOTFOUND when no daemon runs */
-	char state[32], error[256];
-	int64_t next_ms, pid;
-	bool local_failure;
-};
-
 static void copy_text(char *out, size_t n, const json_t *v)
 {
 	const char *s = json_string_value(v);
@@ -51,11 +43,11 @@ static void copy_text(char *out, size_t n, const json_t *v)
 	(void)snprintf(out, n, "%s", s == NULL ? "" : s);
 }
 
-static void ask_status(struct sat_cli *c, struct connection *k)
+void sat_cli_ask_daemon(struct sat_cli *c, struct sat_daemon *k)
 {
 	json_t *answer = NULL;
 
-	*k = (struct connection){ .pid = 0 };
+	*k = (struct sat_daemon){ .pid = 0 };
 	k->rc = ask(c, json_pack("{s:s}", "ask", "status"), ANSWER_MS, &answer);
 	if (k->rc != SAT_OK)
 		return;
@@ -122,7 +114,7 @@ static void print_checkpoint(const struct sat_cli *c)
 }
 
 static void print_connection(const struct sat_cli *c,
-			     const struct connection *k)
+			     const struct sat_daemon *k)
 {
 	char text[512];
 
@@ -215,7 +207,7 @@ static struct sat_value text_of(const char *s)
 	return sat_value_text(sat_slice_str(s));
 }
 
-static void json_status(const struct sat_cli *c, const struct connection *k,
+static void json_status(const struct sat_cli *c, const struct sat_daemon *k,
 			uint64_t missing)
 {
 	const struct sat_replica_status *s = &c->status;
@@ -275,12 +267,12 @@ static void json_status(const struct sat_cli *c, const struct connection *k,
 
 int sat_cli_status(struct sat_cli *c)
 {
-	struct connection k;
+	struct sat_daemon k;
 	uint64_t missing = 0;
 
 	if (sat_query_missing(c->replica, &missing, &c->err) != SAT_OK)
 		return sat_cli_error(c);
-	ask_status(c, &k);
+	sat_cli_ask_daemon(c, &k);
 	if (c->json) {
 		json_status(c, &k, missing);
 		return SAT_CLI_OK;
@@ -321,7 +313,7 @@ static int read_timeout(struct sat_cli *c, int *ret_ms)
 
 static int sync_failed(struct sat_cli *c, int rc)
 {
-	struct connection k;
+	struct sat_daemon k;
 
 	if (rc == SAT_E_DENIED)
 		return sat_cli_fail(c, "%s",
@@ -334,7 +326,7 @@ static int sync_failed(struct sat_cli *c, int rc)
 				    SAT_TR(c, "satcheld could not sync: %s",
 					   "satcheld 同步失败：%s"),
 				    sat_rc_name(rc));
-	ask_status(c, &k);
+	sat_cli_ask_daemon(c, &k);
 	return sat_cli_fail(
 		c,
 		SAT_TR(c,
@@ -465,8 +457,7 @@ static void say_verified(const struct sat_cli *c, pid_t daemon, bool sound,
 	(void)printf(SAT_TR(c, "digest: %s\n", "摘要：%s\n"), digest_word(c));
 }
 
-/* The process of the daemon, 0 when none runs. */
-static int find_daemon(struct sat_cli *c, pid_t *ret)
+int sat_cli_find_daemon(struct sat_cli *c, pid_t *ret)
 {
 	char path[4096];
 	int rc = sat_path_join(path, sizeof path, c->dir, "lock", &c->err);
@@ -481,7 +472,7 @@ int sat_cli_gather(struct sat_cli *c)
 {
 	pid_t daemon;
 	uint64_t seq;
-	int rc = find_daemon(c, &daemon);
+	int rc = sat_cli_find_daemon(c, &daemon);
 
 	if (rc == SAT_OK && daemon == 0)
 		rc = sat_replica_harvest(c->replica, now_ms(), true, 5000, &seq,
@@ -494,7 +485,7 @@ int sat_cli_verify(struct sat_cli *c)
 	uint64_t rows = 0, bad = 0;
 	bool sound = false;
 	pid_t daemon = 0;
-	int rc = find_daemon(c, &daemon);
+	int rc = sat_cli_find_daemon(c, &daemon);
 
 	if (rc == SAT_OK)
 		rc = check_file(c, &sound);

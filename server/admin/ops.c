@@ -6,6 +6,7 @@
 
 #include "server/admin/ops_adopt.h"
 #include "server/admin/ops_data.h"
+#include "server/admin/ops_doctor.h"
 #include "server/admin/ops_import.h"
 #include "server/admin/ops_people.h"
 #include "server/admin/ops_recovery.h"
@@ -33,6 +34,7 @@ static const struct sat_admin_op ops[] = {
 	{ "recovery status", false, sat_op_recovery_status },
 	{ "recovery close", true, sat_op_recovery_close },
 	{ "adopt", true, sat_op_adopt },
+	{ "doctor", false, sat_op_doctor },
 	{ "catalogue show", false, sat_op_catalogue_show },
 	{ "catalogue check", false, sat_op_catalogue_check },
 	{ "catalogue apply", true, sat_op_catalogue_apply },

@@ -73,6 +73,7 @@ int sat_cli_invite(struct sat_call *call);
 int sat_cli_import(struct sat_call *call);
 int sat_cli_export(struct sat_call *call);
 int sat_cli_adopt(struct sat_call *call);
+int sat_cli_doctor(struct sat_call *call);
 int sat_cli_catalogue(struct sat_call *call);
 int sat_cli_status(struct sat_call *call);
 int sat_cli_verify(struct sat_call *call);

@@ -60,4 +60,9 @@ int sat_export_page(struct sat_store *s, const struct sat_table *t,
 		    uint64_t after, uint32_t limit, sat_row_cb cb, void *arg,
 		    uint64_t *ret_next, struct sat_err *err) SAT_MUST_CHECK;
 
+/* Quick check of the database file: what is wrong with it in *ret_what, ""
+ * when nothing is. SAT_E_CORRUPT too says that it is damaged. */
+int sat_store_check(struct sat_store *s, char *ret_what, size_t n,
+		    struct sat_err *err) SAT_MUST_CHECK;
+
 #endif
