@@ -1,6 +1,7 @@
 /* enroll: a key of the device's own, a certificate for it, an empty replica,
  * and the first data. May be run again after a cut: the same invitation with
  * the same key gives the same device. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -265,6 +266,31 @@ static void talk(struct enrolment *e)
 	sat_tls_ctx_free(tls);
 }
 
+/* A replica without a certificate: left by a try that was cut, and then
+ * nothing was ever written into it; or the certificate was lost, and then it
+ * may hold what no server has. Only the former may go. */
+static int drop_cut_try(struct enrolment *e, const char *path)
+{
+	struct sat_replica_status s = { .saved = 0 };
+	struct sat_replica *r;
+	int rc = sat_replica_open(path, &r, &e->err);
+
+	if (rc == SAT_OK) {
+		rc = sat_replica_status(r, &s, &e->err);
+		sat_replica_close(r);
+	}
+	if (rc != SAT_OK || s.saved + s.pending_rows + s.rejected > 0)
+		return sat_err_set(&e->err, SAT_E_EXISTS, 0, "enroll",
+				   "%.100s/replica.db may hold changes that no "
+				   "server has; `satchel rescue` saves them; "
+				   "enroll with another --dir",
+				   e->dir);
+	if (unlink(path) != 0)
+		return sat_err_set(&e->err, SAT_E_IO, errno, "enroll",
+				   "%s cannot be replaced", path);
+	return SAT_OK;
+}
+
 /* Before anything is asked of the server: is the folder fit? */
 static int prepare(struct enrolment *e, const char *invite)
 {
@@ -288,11 +314,8 @@ static int prepare(struct enrolment *e, const char *invite)
 	if (rc == SAT_OK)
 		rc = sat_path_join(path, sizeof path, e->dir, "replica.db",
 				   &e->err);
-	/* Left by a try that was cut before it had the certificate: nothing
-	 * can have been written into it that a person saw succeed. */
-	if (rc == SAT_OK && sat_file_exists(path) && unlink(path) != 0)
-		rc = sat_err_set(&e->err, SAT_E_IO, 0, "enroll",
-				 "%s cannot be replaced", path);
+	if (rc == SAT_OK && sat_file_exists(path))
+		rc = drop_cut_try(e, path);
 	if (rc == SAT_OK)
 		rc = take_key(e);
 	return rc;

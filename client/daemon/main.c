@@ -53,8 +53,13 @@ static bool parse(int argc, char **argv, struct arguments *a)
 		} else if (strcmp(argv[i], "--manual") == 0) {
 			a->manual = true;
 		} else if (strcmp(argv[i], "--timeout") == 0 && i + 1 < argc) {
-			if (!read_seconds(argv[++i], &a->timeout_ms))
+			if (!read_seconds(argv[++i], &a->timeout_ms)) {
+				(void)fprintf(stderr,
+					      "satcheld: --timeout is 1 to "
+					      "86400 seconds, not \"%s\"\n",
+					      argv[i]);
 				return false;
+			}
 		} else if (argv[i][0] != '-' && a->invite == NULL) {
 			a->invite = argv[i];
 		} else {
@@ -98,6 +103,24 @@ static int print_config(const struct arguments *a)
 	return rc == SAT_OK ? SAT_EXIT_DONE : SAT_EXIT_FAILED;
 }
 
+/* Why these arguments are no command, in a sentence above the usage. */
+static void say_what_is_wrong(const struct arguments *a)
+{
+	bool enroll = strcmp(a->command, "enroll") == 0;
+
+	if (!enroll && strcmp(a->command, "run") != 0)
+		(void)fprintf(stderr, "satcheld: there is no command \"%s\"\n",
+			      a->command);
+	else if (a->dir == NULL)
+		(void)fprintf(stderr, "satcheld: --dir DIR is needed\n");
+	else if (enroll)
+		(void)fprintf(stderr, "satcheld enroll: INVITE is needed\n");
+	else
+		(void)fprintf(stderr,
+			      "satcheld run: \"%s\" is not understood\n",
+			      a->invite);
+}
+
 int main(int argc, char **argv)
 {
 	struct arguments a;
@@ -118,17 +141,15 @@ int main(int argc, char **argv)
 		goto usage;
 	if (strcmp(a.command, "config") == 0)
 		return print_config(&a);
-	if (a.dir == NULL) {
-		(void)fprintf(stderr, "satcheld: --dir DIR is needed\n");
-		goto usage;
-	}
-	if (strcmp(a.command, "enroll") == 0 && a.invite != NULL)
+	if (a.dir != NULL && strcmp(a.command, "enroll") == 0 &&
+	    a.invite != NULL)
 		return sat_daemon_enrol(a.dir, a.invite);
-	if (strcmp(a.command, "run") == 0 && a.invite == NULL)
+	if (a.dir != NULL && strcmp(a.command, "run") == 0 && a.invite == NULL)
 		return sat_daemon_run(
 			&(struct sat_daemon_run){ .dir = a.dir,
 						  .once = a.once,
 						  .timeout_ms = a.timeout_ms });
+	say_what_is_wrong(&a);
 usage:
 	(void)fputs(usage_text, stderr);
 	return SAT_EXIT_USAGE;

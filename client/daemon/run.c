@@ -131,6 +131,7 @@ static void on_once_done(struct sat_agent_wish *w, int rc)
 
 	if (d->bar)
 		(void)fputc('\n', stderr);
+	d->bar = false; /* what changes from here on ends no line */
 	sat_agent_status(d->agent, &agent);
 	if (sat_replica_status(d->replica, &s, &err) != SAT_OK && rc == SAT_OK)
 		rc = err.rc;
@@ -371,9 +372,15 @@ static int ask_the_daemon(const struct sat_daemon_run *how, pid_t holder,
 			       (uint64_t)json_integer_value(
 				       json_object_get(answer, "rejected")));
 		if (rc != SAT_OK)
-			(void)sat_err_set(err, rc, 0, "run",
-					  "the daemon could not: %s",
-					  sat_rc_name(rc));
+			(void)sat_err_set(
+				err, rc, 0, "run", "not done: %s",
+				rc == SAT_E_TIMEOUT
+					? "the running daemon reached no "
+					  "server in time"
+				: rc == SAT_E_DENIED
+					? "the server refuses this device"
+					: "the running daemon could not sync; "
+					  "`satchel status` says why");
 		json_decref(answer);
 	}
 	return rc;
@@ -389,6 +396,13 @@ static int find_folder(struct daemon *d, struct sat_err *err)
 	if (rc == SAT_OK)
 		rc = sat_path_join(path, sizeof path, d->how->dir, "device.pem",
 				   err);
+	if (rc == SAT_OK && !sat_file_exists(path) &&
+	    sat_file_exists(d->replica_path))
+		rc = sat_err_set(err, SAT_E_NOTFOUND, 0, "run",
+				 "%.100s/device.pem is missing, without it no "
+				 "server knows this device; its replica.db is "
+				 "still there",
+				 d->how->dir);
 	if (rc == SAT_OK &&
 	    !(sat_file_exists(path) && sat_file_exists(d->replica_path)))
 		rc = sat_err_set(err, SAT_E_NOTFOUND, 0, "run",

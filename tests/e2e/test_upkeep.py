@@ -105,6 +105,26 @@ def a_damaged_file_is_rescued():
         org.verify()
 
 
+def a_lost_certificate_costs_nothing():
+    """Without device.pem a folder looks as if an enrolment was cut. What was
+    written there must not make room for a new one."""
+    with Company() as org:
+        ann = org.ann
+        ann.once()
+        ann.sql("UPDATE account SET phone = 'unsent' WHERE name = 'shop 7'")
+        pem = os.path.join(ann.dir, "device.pem")
+        os.rename(pem, pem + ".lost")
+        done = run([DAEMON, "run", "--dir", ann.dir, "--once"], ok=5)
+        check("device.pem is missing" in done.stderr, done.stderr)
+        done = ann.enroll(ok=1)
+        check("satchel rescue" in done.stderr, f"what to do: {done.stderr}")
+        os.rename(pem + ".lost", pem)
+        equal(ann.once(), 0, "rejected")
+        equal(
+            org.sql("SELECT phone FROM account WHERE name = 'shop 7'"), [("unsent",)]
+        )
+
+
 def rows_changed_behind_the_triggers():
     """Not an edit, so it must not travel; verify finds it."""
     with Company() as org:
@@ -129,6 +149,7 @@ main(
     [
         confirmed_changesets_go_after_their_time,
         a_damaged_file_is_rescued,
+        a_lost_certificate_costs_nothing,
         rows_changed_behind_the_triggers,
     ]
 )
