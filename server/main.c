@@ -233,6 +233,29 @@ static bool complete(const struct sat_call *call)
 	return true;
 }
 
+/* `satchel-server user`: the first word of several commands lists them. */
+static int no_command(int argc, char **argv)
+{
+	bool asked = argc > 2 && (strcmp(argv[2], "--help") == 0 ||
+				  strcmp(argv[2], "-h") == 0);
+	size_t n = strlen(argv[1]), found = 0;
+
+	for (size_t i = 0; i < sat_command_count; i++) {
+		const char *name = sat_commands[i].name;
+
+		if (strncmp(name, argv[1], n) != 0 || name[n] != ' ')
+			continue;
+		command_usage(asked ? stdout : stderr, &sat_commands[i]);
+		found++;
+	}
+	if (found == 0)
+		(void)fprintf(stderr,
+			      "satchel-server: there is no command \"%s\"; "
+			      "see satchel-server --help\n",
+			      argv[1]);
+	return asked && found > 0 ? SAT_EXIT_OK : SAT_EXIT_USAGE;
+}
+
 int main(int argc, char **argv)
 {
 	struct sat_call call = { .json = false };
@@ -250,11 +273,7 @@ int main(int argc, char **argv)
 	}
 	call.command = find(argc, argv, &words);
 	if (call.command == NULL) {
-		(void)fprintf(stderr,
-			      "satchel-server: there is no command \"%s\"; "
-			      "see satchel-server --help\n",
-			      argv[1]);
-		return SAT_EXIT_USAGE;
+		return no_command(argc, argv);
 	}
 	call.args = json_object();
 	for (int i = 1 + words; i < argc; i += used) {

@@ -298,6 +298,9 @@ static int load_map(struct import *m, const char *path)
 	m->map = json_load_file(path, JSON_REJECT_DUPLICATES, &why);
 	if (m->map != NULL)
 		return SAT_OK;
+	if (why.line <= 0) /* jansson names the file itself then */
+		return sat_err_set(&m->err, SAT_E_INVAL, 0, "import", "%s",
+				   why.text);
 	return sat_err_set(&m->err, SAT_E_INVAL, 0, "import", "%s:%d: %s", path,
 			   why.line, why.text);
 }
@@ -346,10 +349,12 @@ int sat_cli_import(struct sat_call *call)
 	json_decref(m.line);
 	json_decref(m.lines);
 	sat_buf_fini(&m.raw);
-	(void)printf("%lld written, %lld unchanged, %lld refused%s%s\n",
-		     (long long)m.imported, (long long)m.unchanged,
-		     (long long)m.rejected, m.rejected > 0 ? ": " : "",
-		     m.rejected > 0 ? m.reject_path : "");
+	/* An import that never began has nothing to count. */
+	if (m.rc == SAT_OK || m.imported + m.unchanged + m.rejected > 0)
+		(void)printf("%lld written, %lld unchanged, %lld refused%s%s\n",
+			     (long long)m.imported, (long long)m.unchanged,
+			     (long long)m.rejected, m.rejected > 0 ? ": " : "",
+			     m.rejected > 0 ? m.reject_path : "");
 	if (m.rc != SAT_OK) {
 		m.err.rc = m.rc;
 		return sat_complain("import", &m.err);

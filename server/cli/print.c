@@ -98,6 +98,31 @@ json_t *sat_rows_as_objects(const json_t *result)
 	return all;
 }
 
+/* "name: value"; what is an object stands below it, a member to a line. */
+static void print_figure(FILE *out, const char *name, const json_t *v)
+{
+	const char *member;
+	json_t *inner;
+	char *text;
+
+	if (json_is_object(v)) {
+		(void)fprintf(out, "%s:%s\n", name,
+			      json_object_size(v) == 0 ? " none" : "");
+		json_object_foreach((json_t *)v, member, inner)
+		{
+			text = cell_text(inner);
+			(void)fprintf(out, "  %s: ", member);
+			sat_print_line(out, text != NULL ? text : "");
+			free(text);
+		}
+		return;
+	}
+	text = json_is_null(v) ? strdup("none") : cell_text(v);
+	(void)fprintf(out, "%s: ", name);
+	sat_print_line(out, text != NULL ? text : "");
+	free(text);
+}
+
 void sat_print_result(FILE *out, const json_t *result, bool as_json)
 {
 	const json_t *columns = json_object_get(result, "columns");
@@ -115,14 +140,9 @@ void sat_print_result(FILE *out, const json_t *result, bool as_json)
 	}
 	json_object_foreach((json_t *)result, name, v)
 	{
-		char *text;
-
-		if (v == columns || v == rows)
-			continue;
-		text = cell_text(v);
-		(void)fprintf(out, "%s: ", name);
-		sat_print_line(out, text != NULL ? text : "");
-		free(text);
+		/* "rows" without columns is a figure like any other */
+		if (columns == NULL || (v != columns && v != rows))
+			print_figure(out, name, v);
 	}
 	if (columns != NULL)
 		print_table(out, columns, rows);
