@@ -1,8 +1,8 @@
 """Capture from programs that know nothing of Satchel: Python's sqlite3 module,
-the sqlite3 program and, when it is built, `satchel sql`. Each case is plain
+the sqlite3 program and `satchel sql`. Each case is plain
 SQL and the deltas that must come of it, or the sentence of the refusal.
 
-    capture.py MKREPLICA [SATCHEL]
+    capture.py MKREPLICA SATCHEL
 """
 import os
 import random
@@ -15,7 +15,7 @@ import tempfile
 import time
 
 MKREPLICA = sys.argv[1]
-SATCHEL = sys.argv[2] if len(sys.argv) > 2 else ""
+SATCHEL = sys.argv[2]
 PREFIX = "00000000-0000-7000-8000-0000000000"
 DEFAULTS = " class=potential owner_id=f1 kind=direct state=active"
 
@@ -248,11 +248,11 @@ def main():
     template = tempfile.mkdtemp()
     try:
         mk("create", template)
-        writers = [("Python", by_python)]
-        if shutil.which("sqlite3"):
-            writers.append(("sqlite3", by_program))
-        if SATCHEL and os.path.exists(SATCHEL):
-            writers.append(("satchel sql", by_satchel))
+        writers = [
+            ("Python", by_python),
+            ("sqlite3", by_program),
+            ("satchel sql", by_satchel),
+        ]
         bad = sum(run_cases(template, name, write) for name, write in writers)
         bad += bad_bytes(template)
         bad += under_a_daemon(template, 8)
