@@ -371,7 +371,7 @@ void seal(struct device *d)
 	d->cs.dot = (struct sat_dot){ d->replica, ++d->seq };
 	memcpy(d->cs.prev_hash, d->hash, sizeof d->hash);
 	d->cs.marker = d->marker;
-	if (!d->behind) /* it knows all there is */
+	if (!d->behind && d->w->engine != NULL) /* it knows all there is */
 		d->cs.marker =
 			(struct sat_marker){ epoch, UINT64_MAX, UINT32_MAX };
 	if (d->cs.catalogue == 0)
