@@ -354,6 +354,48 @@ static int sweep_unsent(struct sat_replica *r, struct sat_err *err)
 	return rc;
 }
 
+/* The checkpoint was taken behind every verdict that is stored here. Where an
+ * accepted change has not met its state in it, the row is in no scope of
+ * ours: its author wrote it without knowing that its parent had moved. */
+static int drop_answered(struct sat_replica *r, struct sat_err *err)
+{
+	static const char find[] =
+		"SELECT d.t, d.id FROM _satchel_dirty d JOIN _satchel_outbox o"
+		" ON o.seq = d.seq WHERE o.state = 1 LIMIT 1";
+	struct sat_value args[2];
+	const struct sat_table *t;
+	struct sat_id id;
+	sqlite3_stmt *st;
+	int rc;
+
+	for (;;) {
+		rc = sat_db_find(&r->db, find, NULL, 0, &st, err);
+		if (rc != SAT_OK || st == NULL)
+			return rc;
+		args[0] = sat_value_int(sqlite3_column_int64(st, 0));
+		t = sat_catalogue_table_no(r->catalogue,
+					   (uint32_t)(args[0].i & UINT16_MAX));
+		if (!sat_db_column_id(st, 1, &id))
+			rc = SAT_E_CORRUPT;
+		sat_db_reset(st);
+		if (rc != SAT_OK || t == NULL)
+			return sat_err_set(err, SAT_E_CORRUPT, 0,
+					   "replica_checkpoint",
+					   "a stored change is damaged");
+		args[1] = sat_value_id(&id);
+		rc = sat_db_do(&r->db,
+			       "DELETE FROM _satchel_dirty WHERE t = ?1 AND"
+			       " id = ?2 AND (SELECT o.state FROM"
+			       " _satchel_outbox o WHERE"
+			       " o.seq = _satchel_dirty.seq) = 1",
+			       args, 2, err);
+		if (rc == SAT_OK)
+			rc = sat_row_settle(r, t, &id, err);
+		if (rc != SAT_OK)
+			return rc;
+	}
+}
+
 static int compare_digest(struct sat_replica *r,
 			  const struct sat_msg_checkpoint *c, bool *ret_ok,
 			  struct sat_err *err)
@@ -389,6 +431,8 @@ static int checkpoint(struct sat_replica *r, const struct sat_msg_checkpoint *c,
 		rc = sweep_unsent(r, err);
 		r->facts.refresh = SAT_REFRESH_NONE;
 	}
+	if (rc == SAT_OK)
+		rc = drop_answered(r, err);
 	r->facts.cursor = (int64_t)c->cursor;
 	r->facts.grants_pulled = r->facts.grants;
 	r->facts.checkpoint_ms = c->server_ms;

@@ -88,12 +88,19 @@ bool sat_emit_allowed(const struct sat_catalogue *c, const struct sat_table *t,
 		      uint16_t column_count)
 {
 	const struct sat_column *of = foreign_column(c, t, row->values);
-	uint32_t bit = SAT_ROLE_BIT(r->role);
-	bool granted = false;
+	uint32_t bit = SAT_ROLE_BIT(r->role), count = r->scope_count;
+	const uint32_t *from = r->scopes;
+	bool granted;
 
 	/* not sat_rights_hold: two gates that share a mistake are one gate */
-	for (uint32_t i = 0; i < r->scope_count; i++)
-		granted = granted || r->scopes[i] == scope;
+	while (count > 1) {
+		uint32_t half = count / 2;
+
+		if (from[half] <= scope)
+			from += half;
+		count -= half;
+	}
+	granted = count == 1 && *from == scope;
 	if (!granted || !in_scope(row, scope))
 		return false;
 	for (uint16_t k = 0; k < column_count; k++) {

@@ -212,7 +212,7 @@ static int call_here(struct sat_gate *g, const json_t *request,
 	if (*ret_answer == NULL)
 		return sat_err_set(err, SAT_E_NOMEM, 0, "admin",
 				   "out of memory");
-	if (op->writes && rc != SAT_OK &&
+	if (op->writes && rc != SAT_OK && rc != SAT_AGAIN &&
 	    json_integer_value(json_object_get(*ret_answer, "rc")) == 0) {
 		json_decref(*ret_answer); /* it spoke of what did not last */
 		*ret_answer = NULL;

@@ -8,6 +8,7 @@
 #include "server/admin/ops_data.h"
 #include "server/admin/ops_doctor.h"
 #include "server/admin/ops_import.h"
+#include "server/admin/ops_move.h"
 #include "server/admin/ops_people.h"
 #include "server/admin/ops_recovery.h"
 
@@ -25,6 +26,8 @@ static const struct sat_admin_op ops[] = {
 	{ "device list", false, sat_op_device_list },
 	{ "device revoke", true, sat_op_device_revoke },
 	{ "account move", true, sat_op_account_move },
+	{ "undo", true, sat_op_undo },
+	{ "audit list", false, sat_op_audit_list },
 	{ "import", true, sat_op_import },
 	{ "export", false, sat_op_export },
 	{ "report", false, sat_op_report },
@@ -84,13 +87,15 @@ json_t *sat_op_failure(const struct sat_err *err)
 
 /* Who asked for what. Of an import, whose lines are not kept, how much. */
 static int audit(struct sat_admin *a, const struct sat_admin_op *op,
-		 const json_t *args, const json_t *result, struct sat_err *err)
+		 const json_t *args, json_t *result, struct sat_err *err)
 {
 	static const char *const bulk[] = { "json", "lines", "header", "map" };
 	json_t *detail = json_is_object(args)
 				 ? json_copy((json_t *)(uintptr_t)args)
 				 : json_object();
 	json_t *n = json_object_get(result, "imported");
+	json_t *undo = json_object_get(result, SAT_ADMIN_UNDO);
+	uint64_t no;
 	char *text = NULL;
 	int rc = SAT_E_NOMEM;
 
@@ -108,10 +113,20 @@ static int audit(struct sat_admin *a, const struct sat_admin_op *op,
 		goto out;
 	for (size_t i = 0; i < SAT_COUNT_OF(bulk); i++)
 		(void)json_object_del(detail, bulk[i]);
+	(void)json_object_del(detail, SAT_ADMIN_UNDO); /* not from outside */
+	if (undo != NULL && json_object_set(detail, SAT_ADMIN_UNDO, undo) != 0)
+		goto out;
 	text = json_dumps(detail, JSON_COMPACT | JSON_SORT_KEYS);
 	if (text != NULL)
 		rc = sat_store_audit(a->store, a->now_ms, "admin", op->name,
 				     sat_slice_str(text), err);
+	if (rc != SAT_OK || undo == NULL)
+		goto out;
+	(void)json_object_del(result, SAT_ADMIN_UNDO);
+	rc = sat_store_audit_last(a->store, &no, err);
+	if (rc == SAT_OK &&
+	    json_object_set_new(result, "audit", json_integer((json_int_t)no)))
+		rc = SAT_E_NOMEM;
 out:
 	json_decref(detail);
 	free(text);
@@ -134,7 +149,7 @@ json_t *sat_op_run(struct sat_admin *a, const struct sat_admin_op *op,
 	*ret_rc = op->run(a, args, result, &err);
 	if (*ret_rc == SAT_OK && op->writes)
 		*ret_rc = audit(a, op, args, result, &err);
-	if (*ret_rc != SAT_OK) {
+	if (*ret_rc != SAT_OK && *ret_rc != SAT_AGAIN) {
 		json_decref(result);
 		err.rc = *ret_rc;
 		return sat_op_failure(&err);

@@ -39,6 +39,11 @@ struct sat_admin {
 void sat_admin_advertise(const struct sat_config *c, uint16_t port,
 			 char out[SAT_ADVERTISE_CHARS]);
 
+/* A result's member of that name is what `undo` needs: it goes to the audit
+ * record and not to the person. */
+#define SAT_ADMIN_UNDO "undo"
+
+/* SAT_AGAIN: the answer is good, and nothing of what was done stays. */
 typedef int (*sat_op_fn)(struct sat_admin *a, const json_t *args, json_t *ret,
 			 struct sat_err *err);
 

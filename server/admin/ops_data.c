@@ -117,32 +117,3 @@ int sat_op_catalogue_apply(struct sat_admin *a, const json_t *args, json_t *ret,
 		rc = out_of_memory(err);
 	return rc;
 }
-
-/* ---- moving an account -------------------------------------------------- */
-
-int sat_op_account_move(struct sat_admin *a, const json_t *args, json_t *ret,
-			struct sat_err *err)
-{
-	const char *account, *territory;
-	const struct sat_table *t;
-	struct sat_row_draft d;
-	struct sat_id id, to;
-	int rc;
-
-	(void)ret;
-	rc = sat_arg_text(args, "account", &account, err);
-	if (rc == SAT_OK)
-		rc = sat_arg_text(args, "territory", &territory, err);
-	if (rc == SAT_OK)
-		rc = sat_admin_table(a, "account", &t, err);
-	if (rc == SAT_OK)
-		rc = sat_admin_find(a, "territory", "code", territory, &to,
-				    err);
-	if (rc == SAT_OK && !sat_id_parse(sat_slice_str(account), &id))
-		rc = sat_admin_find(a, "account", "name", account, &id, err);
-	if (rc != SAT_OK)
-		return rc;
-	sat_draft_init(&d, SAT_OP_UPDATE, t, &id);
-	rc = sat_draft_set(&d, "territory_id", sat_value_id(&to), err);
-	return rc == SAT_OK ? sat_admin_write(a, &d, err) : rc;
-}

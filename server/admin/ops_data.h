@@ -1,5 +1,5 @@
 /* ops_data.h - looking at the data: export, reports, history, proof, status;
- * the catalogue; and moving accounts. */
+ * the catalogue. */
 #ifndef SAT_ADMIN_OPS_DATA_H
 #define SAT_ADMIN_OPS_DATA_H
 
@@ -28,8 +28,5 @@ int sat_op_catalogue_check(struct sat_admin *a, const json_t *args, json_t *ret,
 			   struct sat_err *err);
 int sat_op_catalogue_apply(struct sat_admin *a, const json_t *args, json_t *ret,
 			   struct sat_err *err);
-/* args: account (id or name), territory (code). */
-int sat_op_account_move(struct sat_admin *a, const json_t *args, json_t *ret,
-			struct sat_err *err);
 
 #endif

@@ -170,67 +170,6 @@ int sat_op_territory_list(struct sat_admin *a, const json_t *args, json_t *ret,
 			 err);
 }
 
-/* Would parent be below id? Climbs from parent to the root. */
-static int makes_a_cycle(const struct sat_admin *a, const struct sat_table *t,
-			 const struct sat_id *id, struct sat_id parent,
-			 struct sat_err *err)
-{
-	struct sat_arena arena;
-	struct sat_stored_row row;
-	int column, rc;
-
-	rc = sat_admin_column(t, "parent_id", &column, err);
-	sat_arena_init(&arena, 1 << 20);
-	for (unsigned depth = 0; rc == SAT_OK && depth < 64; depth++) {
-		if (memcmp(parent.b, id->b, sizeof id->b) == 0) {
-			rc = sat_err_set(err, SAT_E_INVAL, 0, "territory move",
-					 "a territory cannot be moved below "
-					 "itself");
-			break;
-		}
-		rc = sat_store_row_get(a->store, t, &parent, &arena, &row, err);
-		if (rc != SAT_OK || row.seq == 0 ||
-		    row.values[column].kind != SAT_BLOB)
-			break;
-		memcpy(parent.b, row.values[column].s.ptr, sizeof parent.b);
-		sat_arena_reset(&arena);
-	}
-	sat_arena_fini(&arena);
-	return rc;
-}
-
-int sat_op_territory_move(struct sat_admin *a, const json_t *args, json_t *ret,
-			  struct sat_err *err)
-{
-	const char *code, *parent;
-	const struct sat_table *t;
-	struct sat_row_draft d;
-	struct sat_id id, parent_id;
-	int rc;
-
-	rc = sat_arg_text(args, "code", &code, err);
-	if (rc == SAT_OK)
-		rc = sat_arg_text(args, "parent", &parent, err);
-	if (rc == SAT_OK)
-		rc = sat_admin_table(a, "territory", &t, err);
-	if (rc == SAT_OK)
-		rc = sat_admin_find(a, "territory", "code", code, &id, err);
-	if (rc == SAT_OK)
-		rc = sat_admin_find(a, "territory", "code", parent, &parent_id,
-				    err);
-	if (rc == SAT_OK)
-		rc = makes_a_cycle(a, t, &id, parent_id, err);
-	if (rc != SAT_OK)
-		return rc;
-	sat_draft_init(&d, SAT_OP_UPDATE, t, &id);
-	rc = sat_draft_set(&d, "parent_id", sat_value_id(&parent_id), err);
-	if (rc == SAT_OK)
-		rc = sat_admin_write(a, &d, err);
-	if (rc == SAT_OK)
-		rc = sat_engine_rights_changed(a->engine, err);
-	return rc == SAT_OK ? answer_id(ret, &id, err) : rc;
-}
-
 /* ---- users and grants --------------------------------------------------- */
 
 static int read_role(const char *name, enum sat_role *ret, struct sat_err *err)
@@ -382,26 +321,12 @@ int sat_op_grant_add(struct sat_admin *a, const json_t *args, json_t *ret,
 		grant.from_ms = a->now_ms;
 	rc = sat_store_grant_put(a->store, &grant, err);
 	if (rc == SAT_OK)
-		rc = sat_engine_rights_changed(a->engine, err);
+		rc = sat_engine_user_rights_changed(a->engine, &grant.user,
+						    err);
 	if (rc == SAT_OK &&
 	    json_object_set_new(ret, "grant", json_integer(grant.no)) != 0)
 		rc = out_of_memory(err);
 	return rc;
-}
-
-int sat_op_grant_remove(struct sat_admin *a, const json_t *args, json_t *ret,
-			struct sat_err *err)
-{
-	const json_t *no = json_object_get(args, "grant");
-	int rc;
-
-	(void)ret;
-	if (!json_is_integer(no) || json_integer_value(no) <= 0)
-		return sat_err_set(err, SAT_E_INVAL, 0, "grant remove",
-				   "--grant is a number from `grant list`");
-	rc = sat_store_grant_remove(a->store, (uint32_t)json_integer_value(no),
-				    err);
-	return rc == SAT_OK ? sat_engine_rights_changed(a->engine, err) : rc;
 }
 
 static json_t *time_json(int64_t ms)

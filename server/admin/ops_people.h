@@ -8,8 +8,6 @@ int sat_op_territory_add(struct sat_admin *a, const json_t *args, json_t *ret,
 			 struct sat_err *err);
 int sat_op_territory_list(struct sat_admin *a, const json_t *args, json_t *ret,
 			  struct sat_err *err);
-int sat_op_territory_move(struct sat_admin *a, const json_t *args, json_t *ret,
-			  struct sat_err *err);
 int sat_op_user_add(struct sat_admin *a, const json_t *args, json_t *ret,
 		    struct sat_err *err);
 int sat_op_user_list(struct sat_admin *a, const json_t *args, json_t *ret,
@@ -18,8 +16,6 @@ int sat_op_user_disable(struct sat_admin *a, const json_t *args, json_t *ret,
 			struct sat_err *err);
 int sat_op_grant_add(struct sat_admin *a, const json_t *args, json_t *ret,
 		     struct sat_err *err);
-int sat_op_grant_remove(struct sat_admin *a, const json_t *args, json_t *ret,
-			struct sat_err *err);
 int sat_op_grant_list(struct sat_admin *a, const json_t *args, json_t *ret,
 		      struct sat_err *err);
 int sat_op_invite(struct sat_admin *a, const json_t *args, json_t *ret,

@@ -43,6 +43,8 @@ static int run_writing(struct sat_engine *e, void *arg, struct sat_err *err)
 	j->admin.engine = e;
 	j->admin.store = sat_engine_store(e);
 	j->answer = sat_op_run(&j->admin, j->op, j->request, &rc);
+	if (rc == SAT_AGAIN) /* a dry run: undone, and not for a fault */
+		return sat_err_set(err, rc, 0, j->op->name, "dry run");
 	if (rc != SAT_OK)
 		return sat_err_set(err, rc, 0, j->op->name, "%s",
 				   j->answer == NULL
@@ -72,7 +74,7 @@ static void on_job_done(void *arg, int rc, const struct sat_err *err)
 	json_t *answer = j->answer;
 
 	/* What an operation answered counts only once it is durable. */
-	if (rc != SAT_OK || answer == NULL) {
+	if ((rc != SAT_OK && rc != SAT_AGAIN) || answer == NULL) {
 		json_decref(answer);
 		answer = json_pack("{s:i, s:s}", "rc",
 				   rc != SAT_OK ? rc : SAT_E_NOMEM, "error",

@@ -156,6 +156,19 @@ int sat_engine_user_rights_changed(struct sat_engine *e,
  * the time that is due, which may still lie ahead. */
 int64_t sat_engine_rights_tick(struct sat_engine *e);
 
+/* Inside a group: how many active devices does what was done so far concern?
+ * Those whose user sees one of the territories now or had seen it, or whose
+ * rights are not what they were. */
+int sat_engine_devices_concerned(struct sat_engine *e,
+				 const struct sat_id *territories,
+				 uint32_t count, uint32_t *ret,
+				 struct sat_err *err) SAT_MUST_CHECK;
+/* Live rows in a territory and all below it, once per scope. */
+int sat_engine_rows_below(struct sat_engine *e, const struct sat_id *territory,
+			  uint64_t *ret, struct sat_err *err) SAT_MUST_CHECK;
+/* The last position given out. */
+uint64_t sat_engine_head(const struct sat_engine *e);
+
 struct sat_store *sat_engine_store(struct sat_engine *e);
 uint64_t sat_engine_epoch(const struct sat_engine *e);
 /* The same without an engine. SAT_E_NOTFOUND in a store that has none yet. */

@@ -346,3 +346,41 @@ int sat_store_audit(struct sat_store *s, int64_t now_ms, const char *who,
 			    " VALUES(?1, ?2, ?3, ?4)",
 			    v, 4, err);
 }
+
+int sat_store_audit_get(struct sat_store *s, uint64_t no, struct sat_arena *a,
+			struct sat_slice *ret_what,
+			struct sat_slice *ret_detail, struct sat_err *err)
+{
+	struct sat_value v = sat_value_int((int64_t)no), what, detail;
+	sqlite3_stmt *st;
+	int rc;
+
+	rc = sat_db_find(&s->db,
+			 "SELECT what, coalesce(detail, '') FROM _audit"
+			 " WHERE no = ?1",
+			 &v, 1, &st, err);
+	if (rc != SAT_OK)
+		return rc;
+	if (st == NULL)
+		return sat_err_set(err, SAT_E_NOTFOUND, 0, "store_audit",
+				   "there is no audit record %llu",
+				   (unsigned long long)no);
+	what = sat_db_column(st, 0);
+	detail = sat_db_column(st, 1);
+	rc = sat_arena_copy(a, what.s, ret_what);
+	if (rc == SAT_OK)
+		rc = sat_arena_copy(a, detail.s, ret_detail);
+	sat_db_reset(st);
+	return rc == SAT_OK ? rc : no_memory(err);
+}
+
+int sat_store_audit_list(struct sat_store *s, int64_t after, sat_text_cb cb,
+			 void *arg, struct sat_err *err)
+{
+	struct sat_value no = sat_value_int(after);
+
+	return sat_store_query(s,
+			       "SELECT no, at_ms, who, what, detail FROM _audit"
+			       " WHERE no > ?1 ORDER BY no",
+			       &no, 1, cb, arg, err);
+}

@@ -319,6 +319,15 @@ int sat_store_invite_get(struct sat_store *s, const uint8_t token_hash[32],
 int sat_store_scope_of(struct sat_store *s, const struct sat_id *territory,
 		       bool create, uint32_t *ret,
 		       struct sat_err *err) SAT_MUST_CHECK;
+/* Records after `after`: no, at_ms, who, what, detail. */
+int sat_store_audit_list(struct sat_store *s, int64_t after, sat_text_cb cb,
+			 void *arg, struct sat_err *err) SAT_MUST_CHECK;
+/* What audit record `no` says; detail is empty when it has none. The text goes
+ * to the arena. SAT_E_NOTFOUND. */
+int sat_store_audit_get(struct sat_store *s, uint64_t no, struct sat_arena *a,
+			struct sat_slice *ret_what,
+			struct sat_slice *ret_detail,
+			struct sat_err *err) SAT_MUST_CHECK;
 int sat_store_audit(struct sat_store *s, int64_t now_ms, const char *who,
 		    const char *what, struct sat_slice detail_json,
 		    struct sat_err *err) SAT_MUST_CHECK;

@@ -301,8 +301,9 @@ static int run_groups(struct sat_bench *b, struct sat_job **list,
 		culprit->spoiled = sat_job_spoils(rc);
 		culprit->next = *aside;
 		*aside = culprit;
-		sat_log(SAT_LOG_WARN, "commit", "job put aside",
-			SAT_KV_ERR(err));
+		if (rc != SAT_AGAIN) /* that is a dry run */
+			sat_log(SAT_LOG_WARN, "commit", "job put aside",
+				SAT_KV_ERR(err));
 	}
 	return *list == NULL ? SAT_OK : rc;
 }

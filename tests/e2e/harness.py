@@ -248,7 +248,7 @@ class Org:
 
     def cmd(self, *words, ok=0, **kw):
         """satchel-server COMMAND --dir DIR WORDS"""
-        two = ("territory", "user", "grant", "device", "account", "catalogue",
+        two = ("territory", "user", "grant", "device", "account", "catalogue", "audit",
                "recovery", "ca")
         n = 2 if words[0] in two else 1
         return run(

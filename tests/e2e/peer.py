@@ -487,6 +487,9 @@ class Peer:
                     self.leave((table, row_id), scope)
         self.staged, self.mark = [], b""
         self.cursor, self.pulled = m[1], self.grants
+        for seq, (_, _, v) in list(self.outbox.items()):
+            if v and v[2] in (0, 1):  # what did not come is not ours to see
+                self.outbox[seq][1] = []
         self.checkpoints += 1
         self.settle()
         self.give_credit()

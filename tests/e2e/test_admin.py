@@ -61,6 +61,8 @@ COMMANDS = (
     "device list",
     "device revoke",
     "account move",
+    "audit list",
+    "undo",
     "import",
     "export",
     "report",

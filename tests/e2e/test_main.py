@@ -298,20 +298,21 @@ def live_push():
         equal(c.stop(), 0, "clean stop of the server")
 
 
-main(
-    [
-        the_main_job,
-        live_push,
-        example_1_different_fields,
-        example_2_same_field,
-        example_3_a_clock_a_year_ahead,
-        example_4_no_conflict_with_oneself,
-        example_5_keep_and_resolve,
-        example_6_delete_against_update,
-        example_7_counter,
-        example_8_set,
-        example_9_ordered_stage,
-        example_10_atomic,
-        example_12_refused_offline_and_by_the_server,
-    ]
-)
+if __name__ == "__main__":
+    main(
+        [
+            the_main_job,
+            live_push,
+            example_1_different_fields,
+            example_2_same_field,
+            example_3_a_clock_a_year_ahead,
+            example_4_no_conflict_with_oneself,
+            example_5_keep_and_resolve,
+            example_6_delete_against_update,
+            example_7_counter,
+            example_8_set,
+            example_9_ordered_stage,
+            example_10_atomic,
+            example_12_refused_offline_and_by_the_server,
+        ]
+    )
