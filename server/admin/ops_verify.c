@@ -1,11 +1,13 @@
 /* verify: everything the server keeps besides the data itself is recomputed
  * from the data and compared: metadata, feed, digests. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "server/access/emit.h"
 #include "server/admin/ops_data.h"
 #include "server/admin/rows.h"
+#include "server/admin/verify_dots.h"
 
 enum { FINDINGS_MAX = 50, ROLES = SAT_ROLE_SERVER };
 
@@ -26,6 +28,7 @@ struct check {
 	json_t *findings;
 	uint64_t rows, deleted, entries, bad;
 	uint32_t scope; /* of the feed being scanned */
+	struct sat_dots_checked dots;
 	struct sat_err *err;
 };
 
@@ -259,6 +262,16 @@ static int check_scope(struct check *c, const struct scope_sum *s)
 	return rc;
 }
 
+static int on_dot(void *arg, struct sat_dot dot, const char *what)
+{
+	struct check *c = arg;
+	char name[48];
+
+	(void)snprintf(name, sizeof name, "changeset %lu:%llu",
+		       (unsigned long)dot.replica, (unsigned long long)dot.seq);
+	return finding(c, name, NULL, what);
+}
+
 static int run_checks(struct check *c)
 {
 	int rc = SAT_OK;
@@ -269,6 +282,8 @@ static int run_checks(struct check *c)
 	for (size_t i = 0; rc == SAT_OK && i < c->cap; i++)
 		if (c->sums[i].places != 0)
 			rc = check_scope(c, &c->sums[i]);
+	if (rc == SAT_OK)
+		rc = sat_verify_dots(c->a->store, on_dot, c, &c->dots, c->err);
 	return rc;
 }
 
@@ -300,6 +315,10 @@ int sat_op_verify(struct sat_admin *a, const json_t *args, json_t *ret,
 				 json_integer((json_int_t)c.deleted)) ||
 	     json_object_set_new(ret, "feed entries",
 				 json_integer((json_int_t)c.entries)) ||
+	     json_object_set_new(ret, "changesets",
+				 json_integer((json_int_t)c.dots.changesets)) ||
+	     json_object_set_new(ret, "refused changesets",
+				 json_integer((json_int_t)c.dots.refused)) ||
 	     json_object_set_new(ret, "scopes",
 				 json_integer((json_int_t)c.used)) ||
 	     json_object_set_new(ret, "findings",

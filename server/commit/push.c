@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "server/commit/core.h"
+#include "server/commit/refused.h"
 
 enum {
 	PASSES_MAX = 8, /* over deltas that wait for a parent */
@@ -314,8 +315,10 @@ static int note_rejected(struct push *p, struct sat_err *err)
 	struct sat_changeset_reader *reader;
 	struct sat_changeset head;
 	struct sat_delta d;
-	int rc;
+	int rc = sat_refused_note(p->e->store, p->head.dot, err);
 
+	if (rc != SAT_OK)
+		return rc;
 	sat_arena_reset(&p->decode);
 	rc = sat_changeset_open(p->e->plan.cat, p->bytes, &p->decode, &head,
 				&reader, err);
