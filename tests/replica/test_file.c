@@ -332,7 +332,8 @@ static void a_rejection_is_listed_once(void **state)
 		    "account", "a1");
 	w.epoch = 100;
 	assert_int_equal(sat_replica_welcome(f->r, &w, 0, &f->err), SAT_AGAIN);
-	expect(f, "SELECT state FROM _satchel_outbox", "0");
+	/* offered again as VOID: it never had an effect */
+	expect(f, "SELECT state FROM _satchel_outbox", "4");
 	toy_verdict(f, 1, SAT_VERDICT_REJECTED, 0, 0, SAT_REASON_SCOPE,
 		    "account", "a1");
 	expect(f, "SELECT state FROM _satchel_outbox", "2");
