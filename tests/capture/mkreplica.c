@@ -2,6 +2,7 @@
  *
  *   mkreplica create FOLDER [rep|manager]   with account a1, as if synced
  *   mkreplica harvest FOLDER                what was captured, a line a delta
+ *   mkreplica captured FOLDER               the same, of all harvests so far
  *   mkreplica rejected FOLDER               reasons of what was refused
  *   mkreplica daemon FOLDER                 harvests, and applies states of
  *                                           account a5, until it is killed
@@ -16,12 +17,12 @@
 #include <string.h>
 #include <time.h>
 
-static void print_harvest(struct fixture *f)
+static void print_harvest(struct fixture *f, bool all)
 {
 	uint64_t from, seq;
 
 	OK(sat_facts_load(f->r, &f->err));
-	from = sat_replica_outbox_last(f->r);
+	from = all ? 0 : sat_replica_outbox_last(f->r);
 	(void)harvest(f);
 	for (seq = from + 1; seq <= sat_replica_outbox_last(f->r); seq++)
 		printf("%s", dump(f, seq));
@@ -29,6 +30,8 @@ static void print_harvest(struct fixture *f)
 
 static void be_daemon(struct fixture *f)
 {
+	/* long enough for others to get the lock between two rounds */
+	const struct timespec nap = { .tv_nsec = 5 * 1000000 };
 	struct sat_msg_checkpoint c = { .rows = 0 };
 	struct timespec t;
 	uint64_t seq;
@@ -47,6 +50,7 @@ static void be_daemon(struct fixture *f)
 		c.cursor = f->seq;
 		OK(sat_replica_checkpoint(f->r, &c, 0, &seq, &agrees, &f->err));
 		OK(sat_replica_harvest(f->r, 0, false, 5000, &seq, &f->err));
+		(void)nanosleep(&nap, NULL);
 	}
 }
 
@@ -100,7 +104,9 @@ int main(int argc, char **argv)
 		reopen(f);
 	}
 	if (strcmp(argv[1], "harvest") == 0)
-		print_harvest(f);
+		print_harvest(f, false);
+	else if (strcmp(argv[1], "captured") == 0)
+		print_harvest(f, true);
 	else if (strcmp(argv[1], "rejected") == 0)
 		printf("%s\n", query(f, "SELECT reason FROM satchel_rejected"
 					" ORDER BY n"));
