@@ -42,6 +42,8 @@ enum sat_msg_type {
 	SAT_MSG_MARK = 17,
 	SAT_MSG_ENROL = 20, /* only on ALPN satchel-enrol/1 */
 	SAT_MSG_ENROLLED = 21,
+	SAT_MSG_RENEW = 22,
+	SAT_MSG_RENEWED = 23,
 };
 
 /* What the server knows of a user's rights; WELCOME and GRANT carry it. */
@@ -84,6 +86,8 @@ struct sat_msg_welcome {
 	struct sat_rights rights;
 	uint32_t push_window; /* bytes of PUSH payload allowed un-credited   */
 	bool resumed;         /* the feed goes on at HELLO's mark            */
+	bool wipe, discard;   /* the server's own note, never sent: WIPE is due
+				 when all is taken, or at once               */
 };
 
 /* One part of one changeset's bytes (changeset.h). Parts come in order. */
@@ -172,6 +176,10 @@ struct sat_msg_catalogue {
 	struct sat_slice json; /* canonical form */
 };
 
+struct sat_msg_wipe {
+	bool discard; /* also what was not sent yet */
+};
+
 struct sat_msg_ping {
 	uint64_t nonce;
 	int64_t clock_ms; /* sender's wall clock */
@@ -222,6 +230,26 @@ struct sat_msg_enrolled {
 	struct sat_rights rights;
 };
 
+/* Another certificate for a device that has one; over its own key, or, when
+ * it is a copy, over a new one and for a replica of its own. */
+struct sat_msg_renew {
+	uint32_t version_min, version_max;
+	uint32_t replica;
+	struct sat_slice certificate; /* PEM, may have expired           */
+	struct sat_slice csr, proof;  /* as in ENROL                     */
+	struct sat_slice old_proof; /* the same by the certificate's key      */
+	bool fork;
+	uint64_t after; /* fork: last seq whose verdict is stored             */
+};
+
+struct sat_msg_renewed {
+	uint32_t version;
+	uint32_t replica;
+	struct sat_slice certificate, ca; /* PEM */
+	struct sat_slice hashes; /* fork: chain hashes of the old replica's
+				    changesets from after + 1, 16 bytes each */
+};
+
 struct sat_msg {
 	enum sat_msg_type type;
 	union {
@@ -238,8 +266,11 @@ struct sat_msg {
 		struct sat_msg_mark mark;
 		struct sat_msg_ping ping; /* PING and PONG */
 		struct sat_msg_error error;
+		struct sat_msg_wipe wipe;
 		struct sat_msg_enrol enrol;
 		struct sat_msg_enrolled enrolled;
+		struct sat_msg_renew renew;
+		struct sat_msg_renewed renewed;
 	};
 };
 

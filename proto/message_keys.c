@@ -140,6 +140,10 @@ static const struct sat_key error[] = {
 	BYTES(4, STR, MAY, sat_msg_error, text, 500),
 };
 
+static const struct sat_key wipe[] = {
+	KEY(1, BOOL, MAY, sat_msg_wipe, discard),
+};
+
 static const struct sat_key enrol[] = {
 	KEY(1, U32, MUST, sat_msg_enrol, version_min),
 	KEY(2, U32, MUST, sat_msg_enrol, version_max),
@@ -163,6 +167,26 @@ static const struct sat_key enrolled[] = {
 	KEY(11, RIGHTS, MUST, sat_msg_enrolled, rights),
 };
 
+static const struct sat_key renew[] = {
+	KEY(1, U32, MUST, sat_msg_renew, version_min),
+	KEY(2, U32, MUST, sat_msg_renew, version_max),
+	KEY(3, U32, MUST, sat_msg_renew, replica),
+	BYTES(4, STR, MUST, sat_msg_renew, certificate, 2048),
+	BYTES(5, BIN, MUST, sat_msg_renew, csr, 1024),
+	BYTES(6, BIN, MUST, sat_msg_renew, proof, 200),
+	BYTES(7, BIN, MUST, sat_msg_renew, old_proof, 200),
+	KEY(8, BOOL, MAY, sat_msg_renew, fork),
+	KEY(9, U64, MAY, sat_msg_renew, after),
+};
+
+static const struct sat_key renewed[] = {
+	KEY(1, U32, MUST, sat_msg_renewed, version),
+	KEY(2, U32, MUST, sat_msg_renewed, replica),
+	BYTES(3, STR, MUST, sat_msg_renewed, certificate, PEM_BYTES_MAX),
+	BYTES(4, STR, MUST, sat_msg_renewed, ca, PEM_BYTES_MAX),
+	BYTES(5, BIN, MAY, sat_msg_renewed, hashes, 960000),
+};
+
 #define TABLE(type, text, array) \
 	[SAT_MSG_##type] = { text, array, SAT_COUNT_OF(array) }
 
@@ -181,9 +205,11 @@ static const struct sat_key_table tables[] = {
 	TABLE(PING, "PING", ping),
 	TABLE(PONG, "PONG", ping),
 	TABLE(ERROR, "ERROR", error),
-	[SAT_MSG_WIPE] = { "WIPE", ping, 0 }, /* an empty map says it all */
+	TABLE(WIPE, "WIPE", wipe),
 	TABLE(ENROL, "ENROL", enrol),
 	TABLE(ENROLLED, "ENROLLED", enrolled),
+	TABLE(RENEW, "RENEW", renew),
+	TABLE(RENEWED, "RENEWED", renewed),
 };
 
 static const struct sat_key_table rights_table = { "rights", rights,

@@ -49,6 +49,19 @@ int sat_daemon_run(const struct sat_daemon_run *how);
 int sat_daemon_tls(const char *dir, struct sat_tls_ctx **ret,
 		   struct sat_err *err) SAT_MUST_CHECK;
 
+/* Ask for another certificate (renew.c): over the same key, or, when the server
+ * says that this device is a copy (fork), with a new one and as a device of
+ * its own. Blocks, at most 30 s. SAT_E_DENIED: the server refuses for good. */
+int sat_daemon_renew(const char *dir, struct sat_replica *replica,
+		     const char *host, uint16_t port, bool fork,
+		     struct sat_err *err) SAT_MUST_CHECK;
+/* Has less than a third of its time left, by the server's clock? */
+int sat_daemon_renewal_due(const char *dir, int64_t server_ms, bool *ret,
+			   struct sat_err *err) SAT_MUST_CHECK;
+/* Before the keys are read: end what a cut left of becoming `replica`. */
+int sat_daemon_finish_renewal(const char *dir, uint32_t replica,
+			      struct sat_err *err) SAT_MUST_CHECK;
+
 int64_t sat_daemon_wall_ms(void);
 
 /* What a result of the agent means to whoever called the program. */

@@ -29,7 +29,7 @@ struct daemon {
 	struct sat_agent *agent;
 	struct sat_local *local;
 	struct sat_agent_wish wish; /* of --once */
-	bool stopping, bar;
+	bool stopping, bar, wiped;
 	int exit_code;
 };
 
@@ -150,7 +150,10 @@ static void on_change(void *arg)
 	struct sat_replica_status s;
 	struct sat_err err;
 
-	if (!d->bar || sat_replica_status(d->replica, &s, &err) != SAT_OK)
+	if (d->wiped && !d->how->once)
+		stop(d);
+	if (d->wiped || !d->bar ||
+	    sat_replica_status(d->replica, &s, &err) != SAT_OK)
 		return;
 	(void)fprintf(stderr, "\r%s: %llu rows %s ", d->host,
 		      (unsigned long long)s.rows,
@@ -220,6 +223,114 @@ static void on_call(void *arg, struct sat_local_call *call, json_t *request)
 	json_decref(request);
 }
 
+/* ---- keys ---------------------------------------------------------------- */
+
+/* The keys in the folder are other ones now. */
+static int reload_keys(struct daemon *d, struct sat_err *err)
+{
+	struct sat_tls_ctx *next;
+	int rc = sat_daemon_tls(d->how->dir, &next, err);
+
+	if (rc != SAT_OK)
+		return rc;
+	sat_tls_ctx_free(d->tls);
+	d->tls = next;
+	if (d->agent != NULL)
+		sat_agent_retls(d->agent, next);
+	return SAT_OK;
+}
+
+static int on_forked(void *arg, struct sat_tls_ctx **ret, struct sat_err *err)
+{
+	struct daemon *d = arg;
+	int rc = sat_daemon_renew(d->how->dir, d->replica, d->host, d->port,
+				  true, err);
+
+	if (rc == SAT_OK)
+		rc = reload_keys(d, err);
+	*ret = d->tls;
+	return rc;
+}
+
+/* Overwritten, then gone. What a file system or a disk keeps of old blocks is
+ * out of reach. */
+static bool wipe_file(const char *dir, const char *name)
+{
+	static const uint8_t zeros[65536];
+	char path[4096];
+	struct sat_err err;
+	long left = 0;
+	FILE *f;
+
+	if (sat_path_join(path, sizeof path, dir, name, &err) != SAT_OK ||
+	    !sat_file_exists(path))
+		return true;
+	f = fopen(path, "r+b");
+	if (f == NULL)
+		return unlink(path) == 0;
+	if (fseek(f, 0, SEEK_END) == 0)
+		left = ftell(f);
+	rewind(f);
+	while (left > 0) {
+		size_t n =
+			left < (long)sizeof zeros ? (size_t)left : sizeof zeros;
+
+		if (fwrite(zeros, 1, n, f) != n)
+			break;
+		left -= (long)n;
+	}
+	(void)fflush(f);
+	(void)fsync(fileno(f));
+	(void)fclose(f);
+	return unlink(path) == 0;
+}
+
+/* The key first: what is left after a cut opens no door. */
+static bool on_wipe(void *arg)
+{
+	static const char *const names[] = {
+		"device.key",     "device.key.new", "replica.db-wal",
+		"replica.db",     "replica.db-shm", "device.pem",
+		"device.pem.new", "running",
+	};
+	struct daemon *d = arg;
+	bool gone = true;
+
+	for (size_t i = 0; i < SAT_COUNT_OF(names); i++)
+		gone = wipe_file(d->how->dir, names[i]) && gone;
+	(void)fprintf(stderr,
+		      gone ? "satcheld: this device was wiped, as its "
+			     "organisation ordered / 本设备已按单位要求清除\n"
+			   : "satcheld: this device could not be wiped "
+			     "wholly / 本设备未能全部清除\n");
+	d->exit_code = SAT_EXIT_REFUSED;
+	d->wiped = true;
+	return gone;
+}
+
+/* A certificate that cannot be renewed now is tried again; one that has ended
+ * is told by the server. */
+static void renew_in_time(struct daemon *d)
+{
+	struct sat_replica_status s;
+	struct sat_err err;
+	bool due = false;
+	int rc = sat_replica_status(d->replica, &s, &err);
+
+	if (rc == SAT_OK)
+		rc = sat_daemon_renewal_due(d->how->dir,
+					    sat_daemon_wall_ms() + s.offset_ms,
+					    &due, &err);
+	if (rc == SAT_OK && due)
+		rc = sat_daemon_renew(d->how->dir, d->replica, d->host, d->port,
+				      false, &err);
+	if (rc == SAT_OK && due)
+		rc = reload_keys(d, &err);
+	if (rc != SAT_OK)
+		sat_log(SAT_LOG_WARN, "main", "certificate not renewed",
+			SAT_KV_ERR(&err));
+}
+
 /* ---- upkeep ------------------------------------------------------------- */
 
 static void on_upkeep(uv_timer_t *timer)
@@ -232,6 +343,7 @@ static void on_upkeep(uv_timer_t *timer)
 	if (sat_replica_upkeep(d->replica, pages, days, sat_daemon_wall_ms(),
 			       &err) != SAT_OK)
 		sat_log(SAT_LOG_WARN, "replica", "upkeep", SAT_KV_ERR(&err));
+	renew_in_time(d);
 }
 
 /* ---- starting ----------------------------------------------------------- */
@@ -239,6 +351,7 @@ static void on_upkeep(uv_timer_t *timer)
 static int open_folder(struct daemon *d, struct sat_err *err)
 {
 	const char *dir = d->how->dir;
+	struct sat_replica_status s;
 	bool rescued = false;
 	char path[4096];
 	int rc;
@@ -263,6 +376,10 @@ static int open_folder(struct daemon *d, struct sat_err *err)
 	if (rc == SAT_OK)
 		rc = sat_replica_open(d->replica_path, &d->replica, err);
 	if (rc == SAT_OK)
+		rc = sat_replica_status(d->replica, &s, err);
+	if (rc == SAT_OK)
+		rc = sat_daemon_finish_renewal(dir, s.replica, err);
+	if (rc == SAT_OK)
 		rc = sat_daemon_tls(dir, &d->tls, err);
 	return rc;
 }
@@ -284,6 +401,7 @@ static int gather_backlog(struct daemon *d, struct sat_err *err)
 				&d->port))
 		return sat_err_set(err, SAT_E_CORRUPT, 0, "run",
 				   "the replica names no server");
+	renew_in_time(d);
 	d->bar = d->how->once && s.filling && isatty(2);
 	return SAT_OK;
 }
@@ -298,6 +416,8 @@ static int start(struct daemon *d, struct sat_err *err)
 				       .host = d->host,
 				       .port = d->port,
 				       .on_change = on_change,
+				       .on_forked = on_forked,
+				       .on_wipe = on_wipe,
 				       .arg = d };
 	struct sat_local_options l = { .loop = &d->loop,
 				       .dir = d->how->dir,

@@ -352,6 +352,12 @@ int sat_outbox_decode(struct sat_replica *r, uint64_t seq,
 		      struct sat_changeset *ret,
 		      struct sat_err *err) SAT_MUST_CHECK;
 
+/* ---- welcome.c ---------------------------------------------------------- */
+
+/* Whatever comes next replaces what is stored. */
+int sat_start_over(struct sat_replica *r, enum sat_refresh how,
+		   struct sat_err *err) SAT_MUST_CHECK;
+
 /* ---- apply.c ------------------------------------------------------------ */
 
 /* The row leaves that scope; the last one gone, it leaves the device. */

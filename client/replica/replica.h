@@ -133,6 +133,13 @@ int sat_replica_checkpoint(struct sat_replica *r,
 int sat_replica_stage_reset(struct sat_replica *r, bool keep,
 			    struct sat_err *err) SAT_MUST_CHECK;
 
+/* This device was a copy: under its new number from here on. after: the seq
+ * that was told to the server; hashes: its answer (RENEWED). What the server
+ * has not got is kept, moved to the new number. Done once per number. */
+int sat_replica_become(struct sat_replica *r, uint32_t replica, uint64_t after,
+		       struct sat_slice hashes,
+		       struct sat_err *err) SAT_MUST_CHECK;
+
 /* ---- status and upkeep -------------------------------------------------- */
 
 struct sat_replica_status {

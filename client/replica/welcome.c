@@ -7,8 +7,8 @@
 
 /* Everything stored may be another history's, or lacks columns: whatever
  * comes next replaces it, and what does not come is swept at the checkpoint. */
-static int start_over(struct sat_replica *r, enum sat_refresh how,
-		      struct sat_err *err)
+int sat_start_over(struct sat_replica *r, enum sat_refresh how,
+		   struct sat_err *err)
 {
 	int rc = sat_db_do(&r->db, "UPDATE _satchel_row SET seq = 0", NULL, 0,
 			   err);
@@ -110,7 +110,7 @@ static int take_rights(struct sat_replica *r, const struct sat_rights *g,
 	if (rc == SAT_OK && (moved || renamed || promoted))
 		rc = sat_schema_triggers(r, err);
 	if (rc == SAT_OK && promoted)
-		rc = start_over(r, SAT_REFRESH_PULLING, err);
+		rc = sat_start_over(r, SAT_REFRESH_PULLING, err);
 	return rc;
 }
 
@@ -134,7 +134,7 @@ static int take_welcome(struct sat_replica *r, const struct sat_msg_welcome *w,
 	memcpy(r->facts.ratchet, w->ratchet, sizeof w->ratchet);
 	rc = take_rights(r, &w->rights, err);
 	if (rc == SAT_OK && restored)
-		rc = start_over(r, SAT_REFRESH_ASKED, err);
+		rc = sat_start_over(r, SAT_REFRESH_ASKED, err);
 	if (rc == SAT_OK && w->last_seq < (uint64_t)r->facts.verdict_seq)
 		rc = reopen(r, w->last_seq, err);
 	*ret_again = restored;

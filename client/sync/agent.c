@@ -63,9 +63,40 @@ void sat_agent_changed(struct sat_agent *a)
 
 /* ---- between connections ------------------------------------------------ */
 
+void sat_agent_retls(struct sat_agent *a, struct sat_tls_ctx *tls)
+{
+	a->tls = tls;
+}
+
+/* Ask for an identity of our own; true when there is one. */
+static bool become_another(struct sat_agent *a)
+{
+	struct sat_agent_wish *w;
+	struct sat_tls_ctx *tls = NULL;
+	struct sat_err err = { 0 };
+	int rc = a->on_forked(a->arg, &tls, &err);
+
+	if (rc == SAT_OK) {
+		a->forked = false;
+		a->tls = tls;
+		a->backoff_ms = 0;
+		/* the same changes have other numbers now */
+		a->harvested = sat_replica_outbox_last(a->replica);
+		for (w = a->wishes; w != NULL; w = w->next)
+			w->target = a->harvested;
+		return true;
+	}
+	a->forked = rc != SAT_E_DENIED;
+	sat_agent_ended(a, rc, 0, rc != SAT_E_DENIED, 0, err.msg);
+	return false;
+}
+
 static void on_retry(uv_timer_t *timer)
 {
-	sat_agent_connect(timer->data);
+	struct sat_agent *a = timer->data;
+
+	if (!a->forked || become_another(a))
+		sat_agent_connect(a);
 }
 
 /* Full jitter: anywhere up to the limit, so that a thousand devices do not
@@ -119,7 +150,13 @@ void sat_agent_ended(struct sat_agent *a, int rc, uint32_t wire, bool transient,
 
 	if (a->stopping)
 		return;
-	pause = next_pause(a, refused, retry_ms);
+	if (wire == SAT_WIRE_FORKED && a->on_forked != NULL) {
+		a->forked = true;
+		refused = false;
+		pause = 0;
+	} else {
+		pause = next_pause(a, refused, retry_ms);
+	}
 	if (is_broken(rc))
 		a->broken_ms = a->backoff_ms;
 	a->status.state = refused ? SAT_AGENT_REFUSED : SAT_AGENT_WAITING;
@@ -331,6 +368,8 @@ int sat_agent_start(const struct sat_agent_options *o, struct sat_agent **ret,
 	a->tls = o->tls;
 	a->port = o->port;
 	a->on_change = o->on_change;
+	a->on_forked = o->on_forked;
+	a->on_wipe = o->on_wipe;
 	a->arg = o->arg;
 	a->status.digest_ok = true;
 	slash = strrchr(a->path, '/');

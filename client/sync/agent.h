@@ -37,6 +37,14 @@ struct sat_agent_options {
 	uint16_t port;
 	/* Something a person may want to see has changed. May be NULL. */
 	void (*on_change)(void *arg);
+	/* The server says that this device is a copy: make it one of its own
+	 * and give its new keys in *ret, which the agent uses and does not
+	 * own. SAT_OK, or why not; SAT_E_DENIED: never. May be NULL. */
+	int (*on_forked)(void *arg, struct sat_tls_ctx **ret,
+			 struct sat_err *err);
+	/* The server orders that everything here be forgotten. True when that
+	 * is done; the replica is not used any more. */
+	bool (*on_wipe)(void *arg);
 	void *arg;
 };
 
@@ -53,6 +61,9 @@ struct sat_agent_status {
 
 int sat_agent_start(const struct sat_agent_options *options,
 		    struct sat_agent **ret, struct sat_err *err) SAT_MUST_CHECK;
+
+/* Other keys from the next connection on; kept. */
+void sat_agent_retls(struct sat_agent *a, struct sat_tls_ctx *tls);
 
 /* Say good-bye to the server and close; done when the memory is gone. */
 void sat_agent_stop(struct sat_agent *a, void (*done)(void *arg), void *arg);

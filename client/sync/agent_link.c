@@ -159,8 +159,8 @@ static void store(struct sat_agent *a, const struct sat_csession_effect *fx)
 		rc = sat_err_set(&err, SAT_E_CLOSED, 0, "welcome",
 				 "another history of the server");
 	}
-	a->status.local_failure = rc != SAT_OK && rc != SAT_E_BUSY &&
-				  rc != SAT_E_CLOSED;
+	a->status.local_failure =
+		rc != SAT_OK && rc != SAT_E_BUSY && rc != SAT_E_CLOSED;
 	if (rc != SAT_OK && rc != SAT_E_CLOSED)
 		sat_log(SAT_LOG_ERROR, "replica", "not stored",
 			SAT_KV_ERR(&err));
@@ -209,12 +209,43 @@ static void close_link(struct sat_agent *a,
 
 	a->link = NULL;
 	sat_link_set_arg(link, NULL); /* its end is told already */
-	if (rc == SAT_OK || rc == SAT_E_PROTO)
+	if (rc == SAT_OK || rc == SAT_E_PROTO || a->wiped)
 		sat_link_finish(link, rc, NULL);
 	else
 		sat_link_close(link, rc, NULL);
 	(void)uv_timer_stop(&a->tick);
+	if (a->again) { /* not refused: there is something to bring first */
+		a->again = false;
+		sat_agent_ended(a, SAT_E_CLOSED, 0, true, 1, "wipe put off");
+		return;
+	}
 	sat_agent_ended(a, rc, fx->wire, fx->transient, fx->retry_ms, why);
+}
+
+/* What was written since HELLO goes first, unless it is given up: then the
+ * next connection brings it, and the order comes again. */
+static void wipe(struct sat_agent *a, bool discard)
+{
+	struct sat_csession_event ev = event_of(a, SAT_CEV_WIPED);
+	struct sat_replica_status s;
+	struct sat_err err;
+	uint64_t seq = 0;
+	int rc = SAT_OK;
+
+	sat_log(SAT_LOG_WARN, "sync", "the server orders a wipe");
+	if (!discard)
+		rc = sat_replica_harvest(a->replica, sat_agent_wall_ms(a),
+					 false, 10000, &seq, &err);
+	if (rc == SAT_OK && !discard)
+		rc = sat_replica_status(a->replica, &s, &err);
+	if (rc != SAT_OK || (!discard && s.outbox > 0)) {
+		a->again = true;
+		return;
+	}
+	if (a->on_wipe == NULL || !a->on_wipe(a->arg))
+		return;
+	a->wiped = true;
+	sat_csession_step(&a->session, &ev);
 }
 
 static void perform(struct sat_agent *a, const struct sat_csession_effect *fx)
@@ -233,7 +264,7 @@ static void perform(struct sat_agent *a, const struct sat_csession_effect *fx)
 		close_link(a, fx);
 		break;
 	case SAT_CFX_WIPE:
-		sat_log(SAT_LOG_WARN, "sync", "the server orders a wipe");
+		wipe(a, fx->discard);
 		break;
 	default:
 		store(a, fx);

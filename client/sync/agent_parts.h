@@ -14,7 +14,12 @@ struct sat_agent {
 	char *host, *path, *file; /* of the server; of the replica; its name */
 	uint16_t port;
 	void (*on_change)(void *arg);
+	int (*on_forked)(void *arg, struct sat_tls_ctx **ret,
+			 struct sat_err *err);
 	void *arg;
+	bool forked; /* on_forked is to be asked */
+	bool (*on_wipe)(void *arg);
+	bool wiped, again; /* nothing is left; come again at once */
 
 	uv_fs_event_t watch;
 	uv_timer_t look;  /* after a file event: was something committed?   */

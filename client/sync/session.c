@@ -267,6 +267,7 @@ static void on_msg(struct sat_csession *s, const struct sat_csession_event *ev)
 		return;
 	case SAT_MSG_WIPE:
 		s->wipe_owed = true;
+		s->discard = m->wipe.discard;
 		shut(s, SAT_E_DENIED, SAT_WIRE_REVOKED, false);
 		return;
 	default:
@@ -418,6 +419,10 @@ void sat_csession_step(struct sat_csession *s,
 {
 	s->now_ms = ev->now_ms;
 	s->wall_ms = ev->wall_ms;
+	if (ev->kind == SAT_CEV_WIPED) {
+		s->wiped = true;
+		return;
+	}
 	if (ev->kind == SAT_CEV_STORED) {
 		on_stored(s, ev->rc);
 		return;
@@ -492,7 +497,13 @@ static bool next_last_words(struct sat_csession *s,
 	if (s->wipe_owed) {
 		s->wipe_owed = false;
 		ret->kind = SAT_CFX_WIPE;
+		ret->discard = s->discard;
 		return true;
+	}
+	if (s->wiped) {
+		s->wiped = false;
+		memset(&s->out, 0, sizeof s->out);
+		return emit(s, SAT_MSG_WIPE, ret);
 	}
 	if (!s->close_owed)
 		return false;

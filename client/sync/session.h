@@ -61,6 +61,7 @@ enum sat_csession_event_kind {
 	SAT_CEV_PROBE,   /* the network changed: is the server still there?   */
 	SAT_CEV_TICK,    /* time passed                                       */
 	SAT_CEV_STOP,    /* end in peace                                      */
+	SAT_CEV_WIPED,   /* the replica is gone: the server shall know        */
 };
 
 struct sat_csession_event {
@@ -96,7 +97,8 @@ enum sat_csession_effect_kind {
 	SAT_CFX_STORE_MARK,      /* msg->mark                                 */
 	SAT_CFX_CHECKPOINT,      /* msg->checkpoint                           */
 	SAT_CFX_TIMER, /* TICK at at_ms; replaces the one before             */
-	SAT_CFX_WIPE,  /* destroy the replica; CLOSE follows                 */
+	SAT_CFX_WIPE,  /* destroy the replica (discard: whatever it holds),
+			  then report WIPED; CLOSE follows                   */
 	SAT_CFX_CLOSE, /* the last effect: rc, wire, transient, retry_ms     */
 };
 
@@ -107,6 +109,7 @@ struct sat_csession_effect {
 	uint64_t seq, offset;      /* PUSH_PART */
 	uint32_t part;
 	size_t max;
+	bool discard;   /* WIPE  */
 	uint64_t at_ms; /* TIMER */
 	int rc;         /* CLOSE: SAT_OK, or why                              */
 	uint32_t wire;  /* CLOSE: the ERROR code that came from or went to the
@@ -156,6 +159,7 @@ struct sat_csession {
 
 	bool hello_owed, ratchet_owed, pong_owed, ping_owed, error_owed;
 	bool wipe_owed, close_owed, pinged;
+	bool discard, wiped;
 	uint64_t ping_nonce, pong_nonce, pinged_ms, timer_ms;
 	int rc;
 	uint32_t wire, retry_ms;

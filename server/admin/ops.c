@@ -6,6 +6,7 @@
 
 #include "server/admin/ops_adopt.h"
 #include "server/admin/ops_data.h"
+#include "server/admin/ops_device.h"
 #include "server/admin/ops_doctor.h"
 #include "server/admin/ops_import.h"
 #include "server/admin/ops_move.h"
@@ -25,6 +26,7 @@ static const struct sat_admin_op ops[] = {
 	{ "invite", true, sat_op_invite },
 	{ "device list", false, sat_op_device_list },
 	{ "device revoke", true, sat_op_device_revoke },
+	{ "device wipe", true, sat_op_device_wipe },
 	{ "account move", true, sat_op_account_move },
 	{ "undo", true, sat_op_undo },
 	{ "audit list", false, sat_op_audit_list },

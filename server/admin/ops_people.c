@@ -504,35 +504,3 @@ int sat_op_device_list(struct sat_admin *a, const json_t *args, json_t *ret,
 				      "cursor", "enrolled", "seen"),
 			    rows, err);
 }
-
-int sat_op_device_revoke(struct sat_admin *a, const json_t *args, json_t *ret,
-			 struct sat_err *err)
-{
-	const json_t *no = json_object_get(args, "device");
-	struct sat_device d;
-	char line[80], user[SAT_UUID_CHARS + 1];
-	int rc;
-
-	(void)ret;
-	if (!json_is_integer(no) || json_integer_value(no) <= 1 ||
-	    json_integer_value(no) > UINT32_MAX)
-		return sat_err_set(err, SAT_E_INVAL, 0, "device revoke",
-				   "--device is a number from `device list`");
-	rc = sat_store_device_get(a->store, (uint32_t)json_integer_value(no),
-				  &d, err);
-	if (rc == SAT_E_NOTFOUND)
-		return sat_err_set(err, rc, 0, "device revoke",
-				   "there is no device %lld (see `device "
-				   "list`)",
-				   (long long)json_integer_value(no));
-	if (rc != SAT_OK)
-		return rc;
-	sat_id_format(&d.user, user);
-	(void)snprintf(line, sizeof line, "revoked %lu %s",
-		       (unsigned long)d.replica, user);
-	rc = a->note(a->note_arg, line, err);
-	d.state = SAT_DEVICE_REVOKED;
-	if (rc == SAT_OK)
-		rc = sat_store_device_put(a->store, &d, err);
-	return rc == SAT_OK ? sat_engine_rights_changed(a->engine, err) : rc;
-}

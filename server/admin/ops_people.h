@@ -22,7 +22,5 @@ int sat_op_invite(struct sat_admin *a, const json_t *args, json_t *ret,
 		  struct sat_err *err);
 int sat_op_device_list(struct sat_admin *a, const json_t *args, json_t *ret,
 		       struct sat_err *err);
-int sat_op_device_revoke(struct sat_admin *a, const json_t *args, json_t *ret,
-			 struct sat_err *err);
 
 #endif

@@ -1,6 +1,7 @@
 #include <string.h>
 
 #include "server/commit/core.h"
+#include "server/commit/wipe.h"
 
 enum {
 	PUSH_WINDOW = 1024 * 1024,
@@ -30,7 +31,7 @@ static int check_identity(struct sat_engine *e, const struct sat_device *d,
 	    h->replica != d->replica)
 		return sat_refusal(refusal, err, SAT_E_DENIED, SAT_WIRE_UNKNOWN,
 				   "unknown device");
-	if (d->state != SAT_DEVICE_ACTIVE)
+	if (d->state == SAT_DEVICE_REVOKED)
 		return sat_refusal(refusal, err, SAT_E_DENIED, SAT_WIRE_REVOKED,
 				   "this device was revoked");
 	rc = sat_author_get(e, d, ret, err);
@@ -203,6 +204,12 @@ int sat_engine_hello(struct sat_engine *e, uint32_t replica,
 		.push_window = PUSH_WINDOW,
 	};
 	memcpy(ret->ratchet, random, 16);
+	if (d.state == SAT_DEVICE_WIPING) {
+		rc = sat_wipe_discards(e->store, replica, &ret->discard, err);
+		if (rc != SAT_OK)
+			return rc;
+		ret->wipe = true;
+	}
 	if (copy_rights(&author->rights, a, &ret->rights) != SAT_OK)
 		return sat_err_set(err, SAT_E_NOMEM, 0, "hello",
 				   "out of memory");

@@ -99,7 +99,7 @@ static int check_device(struct push *p, struct sat_msg_error *refusal,
 				   "unknown device");
 	if (rc != SAT_OK)
 		return rc;
-	if (p->device.state != SAT_DEVICE_ACTIVE)
+	if (p->device.state == SAT_DEVICE_REVOKED)
 		return sat_refusal(refusal, err, SAT_E_DENIED, SAT_WIRE_REVOKED,
 				   "this device was revoked");
 	rc = sat_author_get(p->e, &p->device, &p->author, err);

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "server/commit/recover.h"
+#include "server/commit/wipe.h"
 #include "server/sync/run.h"
 
 /* The jobs of a connection. A job holds its connection; what it needs is in
@@ -554,6 +555,49 @@ static void start_load(struct sat_conn *c, const struct sat_ssession_effect *fx)
 	queue(c, &x->job, false);
 }
 
+/* ---- the end of a wiped device ------------------------------------------- */
+
+struct wiped_job {
+	struct sat_job job;
+	struct sat_conn *conn;
+	uint32_t replica;
+};
+
+static int run_wiped(struct sat_job *j, struct sat_bench *b,
+		     struct sat_err *err)
+{
+	struct wiped_job *x = SAT_CONTAINER_OF(j, struct wiped_job, job);
+
+	return sat_engine_wiped(b->engine, x->replica, err);
+}
+
+static void done_wiped(struct sat_job *j)
+{
+	struct wiped_job *x = SAT_CONTAINER_OF(j, struct wiped_job, job);
+	struct sat_conn *c = x->conn;
+
+	sat_log(SAT_LOG_WARN, "conn", "device wiped",
+		SAT_KV_UINT("replica", x->replica),
+		SAT_KV_STR("rc", sat_rc_name(j->rc)));
+	free(x);
+	sat_conn_drop(c);
+}
+
+static void start_wiped(struct sat_conn *c)
+{
+	struct wiped_job *x = calloc(1, sizeof *x);
+
+	if (x == NULL) {
+		sat_conn_no_memory(c);
+		return;
+	}
+	x->job.run = run_wiped;
+	x->job.done = done_wiped;
+	x->conn = c;
+	x->replica = c->replica;
+	queue(c, &x->job, true);
+}
+
 void sat_conn_start(struct sat_conn *c, struct sat_ssession_effect *fx)
 {
 	switch (fx->kind) {
@@ -565,6 +609,9 @@ void sat_conn_start(struct sat_conn *c, struct sat_ssession_effect *fx)
 		break;
 	case SAT_SFX_DO_CONFIRM:
 		take_confirm(c, &fx->msg.credit);
+		break;
+	case SAT_SFX_DO_WIPED:
+		start_wiped(c);
 		break;
 	case SAT_SFX_DO_READ:
 		start_read(c, fx);

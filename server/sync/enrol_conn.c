@@ -245,7 +245,9 @@ void sat_enrol_frame(struct sat_conn *c, const struct sat_frame *frame)
 		rc = sat_msg_decode(frame->type, plain, &s->arena, &m, &err);
 	if (rc == SAT_AGAIN && sat_msg_ignorable(frame->type))
 		return;
-	if (rc != SAT_OK || m.type != SAT_MSG_ENROL || c->enrolling)
+	if (rc == SAT_OK && m.type == SAT_MSG_RENEW && !c->enrolling)
+		sat_renew_start(c, &m.renew);
+	else if (rc != SAT_OK || m.type != SAT_MSG_ENROL || c->enrolling)
 		refuse(c, SAT_WIRE_PROTOCOL, false, "one ENROL is expected");
 	else
 		start(c, &m.enrol);

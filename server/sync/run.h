@@ -256,5 +256,7 @@ void sat_rights_free(struct sat_rights *r);
 /* ---- enrol_conn.c ------------------------------------------------------- */
 
 void sat_enrol_frame(struct sat_conn *c, const struct sat_frame *frame);
+/* renew_conn.c: the same for RENEW. */
+void sat_renew_start(struct sat_conn *c, const struct sat_msg_renew *m);
 
 #endif

@@ -53,6 +53,7 @@ static void on_hello(struct sat_ssession *s, const struct sat_msg_hello *h)
 	s->hello_cursor = h->cursor;
 	s->hello_catalogue = h->catalogue;
 	s->replayed = h->verdict_seq;
+	s->hello_last = h->last_seq;
 }
 
 static void go_on(struct sat_ssession *s)
@@ -87,6 +88,8 @@ static void on_welcome(struct sat_ssession *s,
 	s->server_last = w->last_seq;
 	s->push_next = s->verdict_next = w->last_seq + 1;
 	s->push_window = w->push_window;
+	s->wiping = w->wipe;
+	s->discard = w->discard;
 	s->rights_version = w->rights.version;
 	s->catalogue_told = s->hello_catalogue;
 	s->catalogue_due = w->catalogue;
@@ -285,6 +288,15 @@ static void on_live_msg(struct sat_ssession *s, const struct sat_msg *m)
 		return;
 	case SAT_MSG_PONG:
 		s->pinged = false;
+		return;
+	case SAT_MSG_WIPE: /* it has done as it was told */
+		if (!s->wipe_sent) {
+			sat_ssession_broken(s, SAT_WIRE_PROTOCOL,
+					    "WIPE that nobody ordered");
+			return;
+		}
+		s->wiped_owed = true;
+		sat_ssession_shut(s, SAT_E_DENIED);
 		return;
 	case SAT_MSG_ERROR: /* the device leaves, and says why */
 		sat_ssession_shut(s, sat_ssession_wire_rc(m->error.code));

@@ -110,6 +110,7 @@ enum sat_ssession_effect_kind {
 	SAT_SFX_DROP,    /* give the room asked for last back: `bytes`; no
 			    RESERVED any more                              */
 	SAT_SFX_DO_CONFIRM, /* msg->credit; no answer                        */
+	SAT_SFX_DO_WIPED,   /* the device has forgotten all; no answer       */
 	SAT_SFX_DO_READ,    /* at, live, told; then PAGE                     */
 	SAT_SFX_TIMER,      /* TICK at at_ms; replaces the one before        */
 	SAT_SFX_CLOSE,      /* the last effect: rc; abrupt: drop the queue   */
@@ -188,6 +189,9 @@ struct sat_ssession {
 	bool reserve_owed, reserving, push_whole, push_owed;
 	bool link_full, pinged, pong_owed, ping_owed, alive_owed;
 	bool confirm_owed, error_owed, close_owed, abrupt;
+	bool wiping, discard; /* nothing but verdicts and WIPE goes out     */
+	bool wipe_sent, wiped_owed;
+	uint64_t hello_last; /* the last changeset that the device has made  */
 };
 
 void sat_ssession_init(struct sat_ssession *s, uint64_t ping_ms);

@@ -31,6 +31,11 @@ static bool next_last_words(struct sat_ssession *s,
 		ret->msg.error = s->error;
 		return emit(s, SAT_MSG_ERROR, ret);
 	}
+	if (s->wiped_owed) {
+		s->wiped_owed = false;
+		ret->kind = SAT_SFX_DO_WIPED;
+		return true;
+	}
 	if (!s->close_owed)
 		return false;
 	s->close_owed = false;
@@ -183,8 +188,23 @@ static bool next_small(struct sat_ssession *s, struct sat_ssession_effect *ret)
 /* One read at a time, none while the device owes credit for a megabyte. When
  * the last verdict is out, a checkpoint follows it even if no row moved: the
  * device waits for one. */
+/* When the device has brought all it had at HELLO, and knows so. */
+static bool next_wipe(struct sat_ssession *s, struct sat_ssession_effect *ret)
+{
+	if (!s->wiping || s->wipe_sent || s->state != SAT_SSESSION_LIVE)
+		return false;
+	if (!s->discard && (s->verdict_next <= s->hello_last ||
+			    s->pushes_out > 0 || s->push_part > 0))
+		return false;
+	s->wipe_sent = true;
+	ret->msg.wipe.discard = s->discard;
+	return emit(s, SAT_MSG_WIPE, ret);
+}
+
 static bool next_read(struct sat_ssession *s, struct sat_ssession_effect *ret)
 {
+	if (s->wiping)
+		return false;
 	if (s->state != SAT_SSESSION_LIVE || s->reading || s->link_full ||
 	    s->catalogue_told < s->catalogue_due ||
 	    s->uncredited >= SAT_SSESSION_ROWS_WINDOW)
@@ -244,7 +264,8 @@ bool sat_ssession_next(struct sat_ssession *s, struct sat_ssession_effect *ret)
 	if (s->state == SAT_SSESSION_CLOSED)
 		return next_last_words(s, ret);
 	if (next_opening(s, ret) || next_frames(s, ret) || next_push(s, ret) ||
-	    next_credit(s, ret) || next_small(s, ret) || next_read(s, ret))
+	    next_credit(s, ret) || next_small(s, ret) || next_wipe(s, ret) ||
+	    next_read(s, ret))
 		return true;
 	if (s->state == SAT_SSESSION_DRAINING && s->pushes_out == 0) {
 		sat_ssession_refuse(s, &stops);

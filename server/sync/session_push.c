@@ -71,6 +71,8 @@ void sat_ssession_on_push(struct sat_ssession *s, const struct sat_msg_push *p)
 				    "changeset or part too large");
 		return;
 	}
+	if (s->wipe_sent)
+		return; /* too late, or given up */
 	s->credit_owed += p->bytes.len;
 	/* Sent behind HELLO before the device knew that we have it: its
 	 * verdict was replayed. */

@@ -214,6 +214,35 @@ static void add_feed(void)
 	memset(m->credit.ratchet, 0x72, 16);
 }
 
+static void add_renewals(void)
+{
+	static const char pem[] = "-----BEGIN CERTIFICATE-----\n";
+	struct sat_msg *m;
+
+	m = add("renew", "renew-copy", SAT_MSG_RENEW,
+		"replica 7 is a copy; its verdicts are stored up to 41");
+	m->renew = (struct sat_msg_renew){
+		.version_min = 1,
+		.version_max = 1,
+		.replica = 7,
+		.certificate = sat_slice_str(pem),
+		.csr = { (const uint8_t *)"\x30\x01\x02", 3 },
+		.proof = { (const uint8_t *)"\x30\x03\x04", 3 },
+		.old_proof = { (const uint8_t *)"\x30\x05\x06", 3 },
+		.fork = true,
+		.after = 41,
+	};
+	m = add("renew", "renewed-copy", SAT_MSG_RENEWED,
+		"it is replica 12 now; the server has 42 of replica 7");
+	m->renewed = (struct sat_msg_renewed){
+		.version = 1,
+		.replica = 12,
+		.certificate = sat_slice_str(pem),
+		.ca = sat_slice_str(pem),
+		.hashes = { (const uint8_t *)"0123456789abcdef", 16 },
+	};
+}
+
 static void add_others(void)
 {
 	struct sat_msg *m;
@@ -238,12 +267,14 @@ static void add_others(void)
 	m = add("error", "error-unknown-device", SAT_MSG_ERROR,
 		"never come back with this certificate");
 	m->error = (struct sat_msg_error){ .code = SAT_WIRE_UNKNOWN };
-	add("wipe", "wipe-now", SAT_MSG_WIPE, "destroy the replica");
+	m = add("wipe", "wipe-now", SAT_MSG_WIPE,
+		"destroy the replica, whatever it has not sent");
+	m->wipe.discard = true;
 	m = add("mark", "mark-half", SAT_MSG_MARK,
 		"the pages before it are staged up to here");
-	m->mark.at = (struct sat_slice){
-		(const uint8_t *)"\x01\x5a\x7c\x4e\x11", 5
-	};
+	m->mark.at =
+		(struct sat_slice){ (const uint8_t *)"\x01\x5a\x7c\x4e\x11",
+				    5 };
 	m = add("enrol", "enrol-tablet", SAT_MSG_ENROL,
 		"a new device (request and proof shortened to 3 bytes)");
 	m->enrol = (struct sat_msg_enrol){
@@ -269,6 +300,7 @@ static void add_others(void)
 		.catalogue_json = sat_slice_str("{}"),
 		.rights = rights(),
 	};
+	add_renewals();
 }
 
 const struct fx_sample *fx_samples(uint32_t *ret_count)
