@@ -327,6 +327,7 @@ int sat_daemon_enrol(const char *dir, const char *invite)
 	struct sat_daemon_run first = { .dir = dir,
 					.once = true,
 					.timeout_ms = 3600 * 1000 };
+	bool asked; /* the server; what fails before is wrong here */
 
 	e.lock.fd = -1;
 	sat_buf_init(&e.key, SAT_PEM_BYTES_MAX);
@@ -337,7 +338,8 @@ int sat_daemon_enrol(const char *dir, const char *invite)
 	e.rc = e.zip != NULL ? prepare(&e, invite)
 			     : sat_err_set(&e.err, SAT_E_NOMEM, 0, "enroll",
 					   "out of memory");
-	if (e.rc == SAT_OK)
+	asked = e.rc == SAT_OK;
+	if (asked)
 		talk(&e);
 	sat_secret_wipe(e.key.base, e.key.len);
 	sat_buf_fini(&e.key);
@@ -351,5 +353,5 @@ int sat_daemon_enrol(const char *dir, const char *invite)
 	(void)fprintf(stderr, "satcheld enroll: %s\n", e.err.msg);
 	if (e.rc == SAT_E_INVAL || e.rc == SAT_E_EXISTS)
 		return SAT_EXIT_FAILED;
-	return sat_daemon_exit_code(e.rc);
+	return asked ? sat_daemon_exit_code(e.rc) : SAT_EXIT_LOCAL;
 }
