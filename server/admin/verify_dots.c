@@ -90,26 +90,17 @@ static int on_verdict(void *arg, uint64_t seq, struct sat_slice bytes)
 	return rc == SAT_OK ? SAT_AGAIN : rc;
 }
 
-/* Nothing of it is in effect: is that how it was decided? */
-static int check_without_effect(struct dots *x, struct sat_dot dot,
-				struct sat_err *err)
+static int is_parked(struct dots *x, struct sat_dot dot, bool *ret,
+		     struct sat_err *err)
 {
 	struct verdict v = { .seq = dot.seq, .arena = &x->delta, .err = err };
-	bool refused = false;
-	int rc = sat_refused_find(x->store, dot, &refused, err);
+	int rc;
 
-	if (rc != SAT_OK)
-		return rc;
-	x->done.refused += refused;
-	if (refused)
-		return SAT_OK;
+	sat_arena_reset(&x->delta);
 	rc = sat_store_verdicts(x->store, dot.replica, dot.seq - 1, on_verdict,
 				&v, err);
-	if (rc != SAT_OK && rc != SAT_AGAIN)
-		return rc;
-	return v.parked ? SAT_OK
-			: x->cb(x->arg, dot,
-				"an accepted changeset is not in its rows");
+	*ret = v.parked;
+	return rc == SAT_AGAIN ? SAT_OK : rc;
 }
 
 /* ---- changesets ---------------------------------------------------------- */
@@ -130,24 +121,31 @@ static int check_chain(struct dots *x, struct sat_dot dot,
 	return rc;
 }
 
-/* In its rows with all its writes, or decided otherwise. */
+/* Refused, or in its rows with all its writes, or still parked. That a vector
+ * covers the dot of a refused one says nothing: a later write of the same
+ * device is enough for that. */
 static int check_effect(struct dots *x, struct sat_dot dot, struct sat_err *err)
 {
-	uint32_t in, all;
-	int rc = count_writes(x, &in, &all, err);
+	bool refused = false, parked = false;
+	uint32_t in = 0, all = 0;
+	int rc = sat_refused_find(x->store, dot, &refused, err);
 
-	if (rc == SAT_E_PROTO) {
-		in = 0;
-		rc = SAT_OK;
-	}
-	if (rc != SAT_OK)
+	x->done.refused += refused;
+	if (rc != SAT_OK || refused)
 		return rc;
+	rc = count_writes(x, &in, &all, err);
+	if (rc == SAT_E_PROTO)
+		return x->cb(x->arg, dot,
+			     "an accepted changeset cannot be read");
 	x->done.writes += in;
-	if (in == 0)
-		return check_without_effect(x, dot, err);
-	return in == all ? SAT_OK
-			 : x->cb(x->arg, dot,
-				 "a changeset is only partly in its rows");
+	if (rc == SAT_OK && in < all)
+		rc = is_parked(x, dot, &parked, err);
+	if (rc != SAT_OK || in == all || parked)
+		return rc;
+	return x->cb(x->arg, dot,
+		     in == 0 ? "an accepted changeset is not in its rows"
+			     : "an accepted changeset is only partly in its "
+			       "rows");
 }
 
 static int check_one(struct dots *x, struct sat_dot dot, struct sat_err *err)
