@@ -14,3 +14,11 @@ if(TARGET sat_server_run AND TARGET sat_client_session AND TARGET sat_tls)
 		NEEDS sat_server_run sat_client_session sat_test_pki
 		LABELS "server;threads")
 endif()
+if(TARGET test_server)
+	sat_test(test_gates SOURCES session/test_gates.c session/rig.c
+		engine/engine_fixture.c
+		NEEDS sat_server_run sat_client_session sat_test_pki
+		LABELS "server;threads")
+	target_link_options(test_gates PRIVATE -Wl,--wrap=sat_feed_read
+		-Wl,--wrap=sat_pages_init)
+endif()
