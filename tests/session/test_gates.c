@@ -62,9 +62,9 @@ void __wrap_sat_pages_init(struct sat_pages *p, const struct sat_catalogue *c,
 /* COMMITTER THREAD: an account of another territory. */
 static int write_foreign(struct sat_engine *e, void *arg, struct sat_err *err)
 {
-	const struct sat_table *t = sat_catalogue_table(
-		sat_store_catalogue(sat_engine_store(e)),
-		sat_slice_str("account"));
+	const struct sat_table *t =
+		sat_catalogue_table(sat_store_catalogue(sat_engine_store(e)),
+				    sat_slice_str("account"));
 	const char *const names[] = { "name", "territory_id" };
 	struct sat_value values[] = { text("Foreign"), idv(&rig.w.t2) };
 	struct sat_local_write w = { .op = SAT_OP_INSERT,
@@ -78,8 +78,8 @@ static int write_foreign(struct sat_engine *e, void *arg, struct sat_err *err)
 
 	(void)arg;
 	for (int i = 0; i < 2; i++)
-		columns[i] = (uint16_t)sat_table_column(
-			t, sat_slice_str(names[i]));
+		columns[i] =
+			(uint16_t)sat_table_column(t, sat_slice_str(names[i]));
 	w.columns = columns;
 	return sat_engine_local(e, &w, 1, &bad, err);
 }
