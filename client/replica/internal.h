@@ -82,6 +82,7 @@ struct sat_replica {
 	struct sat_clock_step steps[SAT_REPLICA_STEPS_MAX];
 	uint32_t step_count;
 	int64_t data_version;
+	bool counted;        /* all rows were hashed since the start      */
 	bool guarded;        /* the apply guard is on in this transaction */
 	struct sat_buf part; /* of a page that comes in several frames */
 	struct sat_msg_rows part_of;

@@ -133,6 +133,11 @@ int sat_replica_checkpoint(struct sat_replica *r,
 int sat_replica_stage_reset(struct sat_replica *r, bool keep,
 			    struct sat_err *err) SAT_MUST_CHECK;
 
+/* The digest differs: take every row anew from the next HELLO on. What is shown
+ * stays until it is replaced, edits stay over it. */
+int sat_replica_repair(struct sat_replica *r,
+		       struct sat_err *err) SAT_MUST_CHECK;
+
 /* This device was a copy: under its new number from here on. after: the seq
  * that was told to the server; hashes: its answer (RENEWED). What the server
  * has not got is kept, moved to the new number. Done once per number. */

@@ -400,15 +400,17 @@ static int compare_digest(struct sat_replica *r,
 			  const struct sat_msg_checkpoint *c, bool *ret_ok,
 			  struct sat_err *err)
 {
-	uint64_t rows, bad;
+	uint64_t rows, bad = 0;
 	int rc = SAT_OK;
 
-	if (r->facts.stale != 0)
+	/* What happened to the file while nobody looked shows here. */
+	if (r->facts.stale != 0 || !r->counted)
 		rc = sat_digest_rebuild(r, &rows, &bad, err);
 	if (rc != SAT_OK)
 		return rc;
+	r->counted = true;
 	*ret_ok = sat_hash_equal(sat_hash_unpack(r->facts.digest), c->digest) &&
-		  (uint64_t)r->facts.members == c->rows;
+		  (uint64_t)r->facts.members == c->rows && bad == 0;
 	r->facts.digest_state = *ret_ok ? 1 : -1;
 	return SAT_OK;
 }

@@ -239,3 +239,18 @@ out:
 	sat_catalogue_free(next);
 	return rc;
 }
+
+/* ---- repair -------------------------------------------------------------- */
+
+int sat_replica_repair(struct sat_replica *r, struct sat_err *err)
+{
+	int rc = sat_txn_begin(r, err);
+
+	if (rc != SAT_OK)
+		return rc;
+	rc = sat_harvest(r, false, err);
+	if (rc == SAT_OK)
+		rc = sat_start_over(r, SAT_REFRESH_ASKED, err);
+	r->counted = false;
+	return sat_txn_end(r, rc, err);
+}

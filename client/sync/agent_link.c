@@ -6,6 +6,8 @@
 
 #include "client/sync/agent_parts.h"
 #include "common/log.h"
+
+enum { REPAIR_AGAIN_MS = 60 * 60 * 1000 };
 #include "common/text.h"
 
 static struct sat_csession_event event_of(struct sat_agent *a,
@@ -96,6 +98,23 @@ static int store_welcome(struct sat_agent *a, const struct sat_msg *msg,
 	return SAT_OK;
 }
 
+/* Fetch everything again, on a new connection; but a difference that this does
+ * not mend is for people to look at, not for a loop. */
+static int repair(struct sat_agent *a, struct sat_err *err)
+{
+	uint64_t now = uv_now(a->loop);
+	int rc;
+
+	if (a->repair_ms != 0 && now - a->repair_ms < REPAIR_AGAIN_MS)
+		return SAT_OK;
+	rc = sat_replica_repair(a->replica, err);
+	if (rc != SAT_OK)
+		return rc;
+	a->repair_ms = now == 0 ? 1 : now;
+	return sat_err_set(err, SAT_E_CLOSED, 0, "repair",
+			   "the rows are fetched again");
+}
+
 static int checkpoint(struct sat_agent *a, const struct sat_msg *msg,
 		      struct sat_err *err)
 {
@@ -109,11 +128,11 @@ static int checkpoint(struct sat_agent *a, const struct sat_msg *msg,
 		return rc;
 	a->backoff_ms = a->broken_ms = 0;
 	a->status.digest_ok = ok;
-	if (!ok)
-		sat_log(SAT_LOG_ERROR, "sync",
-			"digest differs from the server's",
-			SAT_KV_UINT("cursor", msg->checkpoint.cursor));
-	return SAT_OK;
+	if (ok)
+		return SAT_OK;
+	sat_log(SAT_LOG_ERROR, "sync", "digest differs from the server's",
+		SAT_KV_UINT("cursor", msg->checkpoint.cursor));
+	return repair(a, err);
 }
 
 /* Do what must be durable, then say so. */

@@ -17,7 +17,8 @@ struct sat_agent {
 	int (*on_forked)(void *arg, struct sat_tls_ctx **ret,
 			 struct sat_err *err);
 	void *arg;
-	bool forked; /* on_forked is to be asked */
+	bool forked;        /* on_forked is to be asked */
+	uint64_t repair_ms; /* when all was fetched again, 0: never */
 	bool (*on_wipe)(void *arg);
 	bool wiped, again; /* nothing is left; come again at once */
 
