@@ -336,6 +336,30 @@ def test_rejected_changes_can_be_seen_retried_and_dropped():
     d.close()
 
 
+def test_what_hangs_together_is_retried_together():
+    d = filled()
+    new = [{"table": "account", "id": uuid(90), "op": "insert",
+            "fields": {"name": {"before": None, "after": "N"}}}]
+    visit = [{"table": "visit", "id": uuid(91), "op": "insert",
+              "fields": {"account_id": {"before": None, "after": uuid(90)}}}]
+    other = [{"table": "account", "id": uuid(3), "op": "update",
+              "fields": {"phone": {"before": None, "after": "5"}}}]
+    reject(d, 1, new)
+    reject(d, 2, other)
+    reject(d, 3, visit)
+    # The visit alone would refer to nothing: its account goes first.
+    assert d.json("rejected", "retry", "3") == {"retried": 2}
+    assert [x["n"] for x in d.json("rejected")] == [2]
+    assert d.query("SELECT name FROM account WHERE id=?", (uuid(90),)) == [
+        ("N",)]
+    assert d.query("SELECT account_id FROM visit") == [(uuid(90),)]
+    # One is dropped alone: nothing else goes with it.
+    reject(d, 4, [dict(new[0], id=uuid(92))])
+    assert d.json("rejected", "discard", "2") == {"discarded": 1}
+    assert [x["n"] for x in d.json("rejected")] == [4]
+    d.close()
+
+
 def test_a_locked_replica_is_busy_not_broken():
     d = filled()
     db = d.connect()
