@@ -75,6 +75,7 @@ int sat_cli_export(struct sat_call *call);
 int sat_cli_adopt(struct sat_call *call);
 int sat_cli_doctor(struct sat_call *call);
 int sat_cli_catalogue(struct sat_call *call);
+int sat_cli_account_move(struct sat_call *call);
 int sat_cli_status(struct sat_call *call);
 int sat_cli_verify(struct sat_call *call);
 int sat_cli_stop(struct sat_call *call);

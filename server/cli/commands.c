@@ -167,7 +167,7 @@ const struct sat_command sat_commands[] = {
 		   "[--dry-run]",
 	  .help = "hand an account, or all of a territory, to another one",
 	  .op = "account move",
-	  .run = sat_cli_simple,
+	  .run = sat_cli_account_move,
 	  OPTIONS(TEXT("account", "one account"),
 		  TEXT("territory", "where it goes"),
 		  TEXT("from", "every account of this territory"),

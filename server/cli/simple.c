@@ -52,6 +52,23 @@ int sat_cli_simple(struct sat_call *call)
 	return fflush(stdout) == 0 ? SAT_EXIT_OK : SAT_EXIT_FAILED;
 }
 
+/* One account to a territory, or everything of one territory to another. */
+int sat_cli_account_move(struct sat_call *call)
+{
+	const json_t *a = call->args;
+	bool one = json_object_get(a, "account") != NULL &&
+		   json_object_get(a, "territory") != NULL;
+	bool all = json_object_get(a, "from") != NULL &&
+		   json_object_get(a, "to") != NULL;
+
+	if (one != all)
+		return sat_cli_simple(call);
+	(void)fprintf(stderr, "satchel-server account move: either --account "
+			      "and --territory, or --from and --to, are "
+			      "needed\n");
+	return SAT_EXIT_USAGE;
+}
+
 int sat_cli_status(struct sat_call *call)
 {
 	return sat_cli_simple(call);
