@@ -88,7 +88,7 @@ int sat_op_catalogue_check(struct sat_admin *a, const json_t *args, json_t *ret,
 	uint32_t version;
 	int rc = judge(a, args, &json, &version, err);
 
-	if (rc == SAT_OK && json_object_set_new(ret, "would apply as version",
+	if (rc == SAT_OK && json_object_set_new(ret, "would_apply_as_version",
 						json_integer(version)) != 0)
 		rc = out_of_memory(err);
 	return rc;
@@ -112,7 +112,7 @@ int sat_op_catalogue_apply(struct sat_admin *a, const json_t *args, json_t *ret,
 	if (rc == SAT_OK)
 		rc = sat_engine_rights_changed(a->engine, err);
 	sat_buf_fini(&canonical);
-	if (rc == SAT_OK && json_object_set_new(ret, "applied as version",
+	if (rc == SAT_OK && json_object_set_new(ret, "applied_as_version",
 						json_integer(version)) != 0)
 		rc = out_of_memory(err);
 	return rc;

@@ -309,15 +309,15 @@ int sat_op_verify(struct sat_admin *a, const json_t *args, json_t *ret,
 		sat_store_snapshot_end(a->store);
 	if (rc == SAT_OK &&
 	    (json_object_set_new(ret, "ok", json_boolean(c.bad == 0)) ||
-	     json_object_set_new(ret, "rows checked",
+	     json_object_set_new(ret, "rows_checked",
 				 json_integer((json_int_t)c.rows)) ||
-	     json_object_set_new(ret, "deleted rows",
+	     json_object_set_new(ret, "deleted_rows",
 				 json_integer((json_int_t)c.deleted)) ||
-	     json_object_set_new(ret, "feed entries",
+	     json_object_set_new(ret, "feed_entries",
 				 json_integer((json_int_t)c.entries)) ||
 	     json_object_set_new(ret, "changesets",
 				 json_integer((json_int_t)c.dots.changesets)) ||
-	     json_object_set_new(ret, "refused changesets",
+	     json_object_set_new(ret, "refused_changesets",
 				 json_integer((json_int_t)c.dots.refused)) ||
 	     json_object_set_new(ret, "scopes",
 				 json_integer((json_int_t)c.used)) ||

@@ -118,7 +118,10 @@ static void print_figure(FILE *out, const char *name, const json_t *v)
 		return;
 	}
 	text = json_is_null(v) ? strdup("none") : cell_text(v);
-	(void)fprintf(out, "%s: ", name);
+	/* disk_free for programs is "disk free" for people. */
+	for (const char *c = name; *c != '\0'; c++)
+		(void)fputc(*c == '_' ? ' ' : *c, out);
+	(void)fputs(": ", out);
 	sat_print_line(out, text != NULL ? text : "");
 	free(text);
 }

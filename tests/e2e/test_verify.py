@@ -49,7 +49,7 @@ def all_is_accounted_for():
     with Company() as c:
         work(c)
         said = c.json("verify")
-        equal((said["changesets"], said["refused changesets"]), (4, 2), said)
+        equal((said["changesets"], said["refused_changesets"]), (4, 2), said)
         c.verify()
 
 
