@@ -2,6 +2,7 @@
  * replica and the link. Stores are done here and now, on the one thread the
  * daemon has, so effects are performed in order and reported at once. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "client/sync/agent_parts.h"
@@ -346,6 +347,19 @@ static void on_open(struct sat_link *link, void *arg, enum sat_alpn alpn,
 	sat_agent_event(a, &ev);
 }
 
+/* For tests that look at what reaches a device: SATCHEL_TAP names a file that
+ * gets every payload as it was unpacked. */
+static void tap(struct sat_slice plain)
+{
+	const char *path = getenv("SATCHEL_TAP");
+	FILE *f = path == NULL ? NULL : fopen(path, "ab");
+
+	if (f == NULL)
+		return;
+	(void)fwrite(plain.ptr, 1, plain.len, f);
+	(void)fclose(f);
+}
+
 static void on_frame(struct sat_link *link, void *arg,
 		     const struct sat_frame *frame)
 {
@@ -364,9 +378,11 @@ static void on_frame(struct sat_link *link, void *arg,
 	a->msg.type = 0; /* what it pointed to is gone */
 	sat_buf_clear(&a->plain);
 	rc = sat_frame_open(a->zip, frame, &a->plain, &plain);
-	if (rc == SAT_OK)
+	if (rc == SAT_OK) {
+		tap(plain);
 		rc = sat_msg_decode(frame->type, plain, &a->arena, &a->msg,
 				    &err);
+	}
 	if (rc == SAT_AGAIN) {
 		ev.kind = SAT_CEV_UNKNOWN;
 		ev.type = frame->type;

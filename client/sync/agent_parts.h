@@ -28,7 +28,8 @@ struct sat_agent {
 	uv_timer_t tick;  /* the session's                                  */
 	uv_timer_t wishes_timer;
 	unsigned handles; /* not yet closed */
-	unsigned looks;   /* left after the last event                      */
+	unsigned looks;   /* since the last event                           */
+	bool look_owed;   /* something was committed and is not gathered    */
 
 	struct sat_link *link; /* NULL between connections */
 	struct sat_csession session;

@@ -1,20 +1,25 @@
 /* Noticing that another program wrote to the replica.
  *
  * The file event of a foreign commit comes before its fsync, so one look can
- * miss it: after each event we look again for up to a second. Nothing is
+ * miss it: after each event we look again for some seconds. Nothing is
  * polled while nothing happens (SYNC section 4, "Waking up"). */
 #include <string.h>
 
 #include "client/sync/agent_parts.h"
 #include "common/log.h"
 
-/* Pauses between the looks after one event, ms; about a second in all. */
-static const uint16_t look_ms[] = { 1, 4, 10, 25, 60, 150, 300, 450 };
+/* Pauses between the looks after one event, ms; about a second for the usual
+ * disk, and two more looks for one that is overloaded. */
+static const uint16_t look_ms[] = {
+	1, 4, 10, 25, 60, 150, 300, 450, 1000, 3000
+};
 
 static void on_look(uv_timer_t *timer);
 
 static void plan_look(struct sat_agent *a)
 {
+	if (a->looks >= SAT_COUNT_OF(look_ms) && a->look_owed)
+		a->looks = SAT_COUNT_OF(look_ms) - 1;
 	if (a->looks >= SAT_COUNT_OF(look_ms))
 		return;
 	(void)uv_timer_start(&a->look, on_look, look_ms[a->looks], 0);
@@ -32,8 +37,12 @@ static void on_look(uv_timer_t *timer)
 	if (a->stopping)
 		return;
 	rc = sat_replica_changed(a->replica, &changed, &err);
-	if (rc == SAT_OK && changed) {
+	/* what could not be gathered because somebody was writing is told only
+	 * once, and that somebody may take his own write back */
+	a->look_owed = a->look_owed || changed;
+	if (rc == SAT_OK && a->look_owed) {
 		rc = sat_agent_harvest(a, 0, &seq, &err);
+		a->look_owed = rc == SAT_E_BUSY;
 		if (rc == SAT_OK && seq != 0) {
 			a->looks = SAT_COUNT_OF(look_ms);
 			sat_agent_poke(a);
