@@ -366,9 +366,23 @@ static bool waiting(const struct sat_csession *s)
 
 static uint64_t quiet_ms(const struct sat_csession *s)
 {
-	if (waiting(s) && s->ping_ms > SAT_CSESSION_PONG_MS)
-		return SAT_CSESSION_PONG_MS;
+	if (waiting(s) && s->ping_ms > SAT_CSESSION_WAITING_MS)
+		return SAT_CSESSION_WAITING_MS;
 	return s->ping_ms;
+}
+
+/* When a PING without an answer means that nobody is there: while something
+ * is outstanding, silence as a whole is bounded, the PING's share included
+ * (SYNC section 11). */
+static uint64_t pong_due(const struct sat_csession *s)
+{
+	uint64_t due = s->pinged_ms + SAT_CSESSION_PONG_MS;
+	uint64_t silent = s->heard_ms + SAT_CSESSION_PONG_MS;
+	uint64_t least = s->pinged_ms + SAT_CSESSION_PONG_LEAST_MS;
+
+	if (!waiting(s) || silent >= due)
+		return due;
+	return silent > least ? silent : least;
 }
 
 static void on_tick(struct sat_csession *s)
@@ -381,7 +395,7 @@ static void on_tick(struct sat_csession *s)
 	}
 	if (s->state != SAT_CSESSION_LIVE)
 		return;
-	if (s->pinged && s->now_ms - s->pinged_ms >= SAT_CSESSION_PONG_MS) {
+	if (s->pinged && s->now_ms >= pong_due(s)) {
 		if (s->heard_ms < s->pinged_ms) {
 			shut(s, SAT_E_TIMEOUT, 0, true);
 			return;
@@ -407,8 +421,7 @@ static uint64_t deadline(const struct sat_csession *s)
 		return s->opened_ms + SAT_CSESSION_WELCOME_MS;
 	if (s->state != SAT_CSESSION_LIVE)
 		return 0;
-	at = s->pinged ? s->pinged_ms + SAT_CSESSION_PONG_MS
-		       : s->heard_ms + quiet_ms(s);
+	at = s->pinged ? pong_due(s) : s->heard_ms + quiet_ms(s);
 	if (s->push_hold_ms != 0 && s->push_hold_ms < at)
 		at = s->push_hold_ms;
 	return at;

@@ -37,6 +37,9 @@ enum {
 	SAT_CSESSION_CREDIT_VERDICTS = 64,
 	SAT_CSESSION_WELCOME_MS = 30 * 1000, /* HELLO without an answer       */
 	SAT_CSESSION_PONG_MS = 25 * 1000,    /* PING without an answer        */
+	SAT_CSESSION_WAITING_MS = 8 * 1000,  /* silence before a PING while an
+						answer is outstanding         */
+	SAT_CSESSION_PONG_LEAST_MS = 10 * 1000, /* every PING gets this long */
 	SAT_CSESSION_FULL_MS =
 		5 * 1000, /* server's disk full, without a hint */
 };

@@ -302,7 +302,7 @@ def server_disk_full():
     """FULL is transient: reads go on, pushes start again, nothing is lost."""
     c = Company("local-full")
     os.makedirs(c.dir)
-    if not mount("-t", "tmpfs", "-o", "size=8m", "tmpfs", c.dir):
+    if not mount("-t", "tmpfs", "-o", "size=32m", "tmpfs", c.dir):
         shutil.rmtree(c.top)
         return
     try:

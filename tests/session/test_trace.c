@@ -261,6 +261,26 @@ static void an_idle_link_is_tested(void **state)
 	world_fini(&w);
 }
 
+/* While an answer is outstanding, a dead link is found within 25 s. */
+static void a_dead_link_is_found_while_waiting(void **state)
+{
+	uint64_t silent = 0;
+
+	(void)state;
+	connected();
+	world_write(&w, 10);
+	world_log(&w, "the server is cut off");
+	while (silent < SAT_CSESSION_PONG_MS &&
+	       w.c.state != SAT_CSESSION_CLOSED) {
+		w.up.count = 0;
+		world_tick(&w, 1000);
+		silent += 1000;
+	}
+	expect("the server is cut off\n"
+	       "device closes rc=-9 wire=0 again\n");
+	world_fini(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -274,6 +294,7 @@ int main(void)
 		cmocka_unit_test(shutdown_waits_for_verdicts),
 		cmocka_unit_test(revoked),
 		cmocka_unit_test(an_idle_link_is_tested),
+		cmocka_unit_test(a_dead_link_is_found_while_waiting),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
