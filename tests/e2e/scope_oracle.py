@@ -13,7 +13,7 @@ import time
 STRENGTH = ("rep", "service", "manager", "hq", "admin")
 DELETED = 2
 EVERYONE = "everyone"
-CANARY = re.compile(r"K[0-9a-f]{15}")
+CANARY = re.compile(r"K[g-z]{15}")  # no number or id looks like that
 
 
 def text_id(blob):
