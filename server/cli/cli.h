@@ -69,7 +69,6 @@ int sat_cli_simple(struct sat_call *call);
 int sat_cli_init(struct sat_call *call);
 int sat_cli_run(struct sat_call *call);
 int sat_cli_config(struct sat_call *call);
-int sat_cli_account_move(struct sat_call *call);
 int sat_cli_invite(struct sat_call *call);
 int sat_cli_import(struct sat_call *call);
 int sat_cli_export(struct sat_call *call);

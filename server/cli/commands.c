@@ -176,7 +176,7 @@ const struct sat_command sat_commands[] = {
 	  .usage = "[--after N] [--json]",
 	  .help = "what administrators did; the last 100, or all after N",
 	  .op = "audit list",
-	  .run = sat_cli_account_move,
+	  .run = sat_cli_simple,
 	  OPTIONS({ "after", SAT_OPTION_NUMBER, false, "audit number",
 		    NULL }) },
 	{ .name = "undo",

@@ -69,21 +69,6 @@ int sat_cli_account_move(struct sat_call *call)
 	return SAT_EXIT_USAGE;
 }
 
-/* One account or a whole territory: two ways to say it, one at a time. */
-int sat_cli_account_move(struct sat_call *call)
-{
-	bool account = json_object_get(call->args, "account") != NULL;
-	bool territory = json_object_get(call->args, "territory") != NULL;
-	bool from = json_object_get(call->args, "from") != NULL;
-	bool to = json_object_get(call->args, "to") != NULL;
-
-	if (account == territory && from == to && account != from)
-		return sat_cli_simple(call);
-	(void)fprintf(stderr, "satchel-server account move: --account and "
-			      "--territory, or --from and --to, are needed\n");
-	return SAT_EXIT_USAGE;
-}
-
 int sat_cli_status(struct sat_call *call)
 {
 	return sat_cli_simple(call);
