@@ -395,13 +395,19 @@ int sat_row_settle(struct sat_replica *r, const struct sat_table *t,
 
 /* ---- scopes of the device ------------------------------------------------ */
 
+/* The numbers rise, as the server's do. */
 static bool is_among(const uint32_t *numbers, uint32_t count, uint32_t number)
 {
-	for (uint32_t i = 0; i < count; i++) {
-		if (numbers[i] == number)
-			return true;
+	uint32_t lo = 0, hi = count, mid;
+
+	while (lo < hi) {
+		mid = lo + (hi - lo) / 2;
+		if (numbers[mid] < number)
+			lo = mid + 1;
+		else
+			hi = mid;
 	}
-	return false;
+	return lo < count && numbers[lo] == number;
 }
 
 static int leave_lost(struct sat_replica *r, const struct sat_table *t,
