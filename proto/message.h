@@ -86,6 +86,7 @@ struct sat_msg_welcome {
 	struct sat_rights rights;
 	uint32_t push_window; /* bytes of PUSH payload allowed un-credited   */
 	bool resumed;         /* the feed goes on at HELLO's mark            */
+	uint64_t rows;        /* to expect when the feed starts at 0: a hint */
 	bool wipe, discard;   /* the server's own note, never sent: WIPE is due
 				 when all is taken, or at once               */
 };

@@ -60,6 +60,7 @@ static const struct sat_key welcome[] = {
 	KEY(9, RIGHTS, MUST, sat_msg_welcome, rights),
 	KEY(10, U32, MUST, sat_msg_welcome, push_window),
 	KEY(11, BOOL, MAY, sat_msg_welcome, resumed),
+	KEY(12, U64, MAY, sat_msg_welcome, rows),
 };
 
 static const struct sat_key push[] = {

@@ -12,6 +12,7 @@
 #include "client/sync/agent.h"
 #include "common/log.h"
 #include "common/pki.h"
+#include "common/progress.h"
 #include "proto/local.h"
 
 struct daemon {
@@ -29,7 +30,9 @@ struct daemon {
 	struct sat_agent *agent;
 	struct sat_local *local;
 	struct sat_agent_wish wish; /* of --once */
-	bool stopping, bar, wiped;
+	uint64_t confirmed;         /* before --once began */
+	struct sat_progress bar;    /* of the first data */
+	bool stopping, wiped, first_data;
 	int exit_code;
 };
 
@@ -112,12 +115,15 @@ static void on_signal(uv_signal_t *handle, int number)
 
 /* ---- --once ------------------------------------------------------------- */
 
+/* confirmed: in this run; rejected: all that wait for a person. */
 static int say_done(int rc, uint64_t confirmed, uint64_t rejected)
 {
 	if (rc == SAT_OK)
-		(void)printf("done: %llu confirmed, %llu rejected\n",
+		(void)printf("done: %llu confirmed, %llu rejected%s\n",
 			     (unsigned long long)confirmed,
-			     (unsigned long long)rejected);
+			     (unsigned long long)rejected,
+			     rejected == 0 ? ""
+					   : "; `satchel rejected` lists them");
 	(void)fflush(stdout);
 	return sat_daemon_exit_code(rc);
 }
@@ -129,13 +135,15 @@ static void on_once_done(struct sat_agent_wish *w, int rc)
 	struct sat_replica_status s = { .confirmed = 0 };
 	struct sat_err err;
 
-	if (d->bar)
-		(void)fputc('\n', stderr);
-	d->bar = false; /* what changes from here on ends no line */
+	if (rc == SAT_OK)
+		sat_progress_at(&d->bar, SIZE_MAX);
+	sat_progress_end(&d->bar);
+	d->first_data = false;
+	d->bar.shown = -1; /* what changes from here on ends no line */
 	sat_agent_status(d->agent, &agent);
 	if (sat_replica_status(d->replica, &s, &err) != SAT_OK && rc == SAT_OK)
 		rc = err.rc;
-	d->exit_code = say_done(rc, s.confirmed, s.rejected);
+	d->exit_code = say_done(rc, s.confirmed - d->confirmed, s.rejected);
 	if (rc != SAT_OK)
 		(void)fprintf(stderr, "satcheld: not done: %s\n",
 			      agent.last_error[0] != '\0' ? agent.last_error
@@ -147,18 +155,21 @@ static void on_once_done(struct sat_agent_wish *w, int rc)
 static void on_change(void *arg)
 {
 	struct daemon *d = arg;
+	struct sat_agent_status agent;
 	struct sat_replica_status s;
 	struct sat_err err;
 
 	if (d->wiped && !d->how->once)
 		stop(d);
-	if (d->wiped || !d->bar ||
+	if (d->wiped || !d->first_data)
+		return;
+	sat_agent_status(d->agent, &agent);
+	if (agent.rows_due == 0 ||
 	    sat_replica_status(d->replica, &s, &err) != SAT_OK)
 		return;
-	(void)fprintf(stderr, "\r%s: %llu rows %s ", d->host,
-		      (unsigned long long)s.rows,
-		      s.filling ? "so far" : "complete");
-	(void)fflush(stderr);
+	if (d->bar.total == 0)
+		sat_progress_begin(&d->bar, d->host, (size_t)agent.rows_due);
+	sat_progress_at(&d->bar, (size_t)s.rows);
 }
 
 /* ---- the local socket --------------------------------------------------- */
@@ -167,6 +178,7 @@ struct asked {
 	struct sat_agent_wish wish;
 	struct sat_local_call *call;
 	struct daemon *d;
+	uint64_t confirmed; /* before */
 };
 
 static void on_asked_done(struct sat_agent_wish *w, int rc)
@@ -179,8 +191,8 @@ static void on_asked_done(struct sat_agent_wish *w, int rc)
 		rc = sat_replica_status(q->d->replica, &s, &err);
 	sat_local_answer(q->call,
 			 json_pack("{s:i, s:I, s:I}", "rc", rc, "confirmed",
-				   (json_int_t)s.confirmed, "rejected",
-				   (json_int_t)s.rejected));
+				   (json_int_t)(s.confirmed - q->confirmed),
+				   "rejected", (json_int_t)s.rejected));
 	free(q);
 }
 
@@ -206,13 +218,18 @@ static void on_call(void *arg, struct sat_local_call *call, json_t *request)
 	const char *ask = json_string_value(json_object_get(request, "ask"));
 	json_int_t timeout_ms =
 		json_integer_value(json_object_get(request, "timeout_ms"));
+	struct sat_replica_status s;
+	struct sat_err err;
 	struct asked *q;
 
 	if (ask != NULL && strcmp(ask, "status") == 0) {
 		sat_local_answer(call, status_json(d));
 	} else if (ask != NULL && strcmp(ask, "sync") == 0 && !d->stopping &&
+		   sat_replica_status(d->replica, &s, &err) == SAT_OK &&
 		   (q = calloc(1, sizeof *q)) != NULL) {
-		*q = (struct asked){ .call = call, .d = d };
+		*q = (struct asked){ .call = call,
+				     .d = d,
+				     .confirmed = s.confirmed };
 		q->wish.done = on_asked_done;
 		q->wish.arg = q;
 		sat_agent_sync(d->agent, &q->wish,
@@ -390,11 +407,12 @@ static int gather_backlog(struct daemon *d, struct sat_err *err)
 {
 	struct sat_replica_status s;
 	uint64_t seq;
-	int rc = sat_replica_harvest(d->replica, sat_daemon_wall_ms(), true,
-				     10000, &seq, err);
+	int rc = sat_replica_status(d->replica, &s, err);
 
+	d->confirmed = rc == SAT_OK ? s.confirmed : 0;
 	if (rc == SAT_OK)
-		rc = sat_replica_status(d->replica, &s, err);
+		rc = sat_replica_harvest(d->replica, sat_daemon_wall_ms(), true,
+					 10000, &seq, err);
 	if (rc != SAT_OK)
 		return rc;
 	if (!sat_hostport_parse(sat_slice_str(s.server), 7443, d->host,
@@ -402,7 +420,7 @@ static int gather_backlog(struct daemon *d, struct sat_err *err)
 		return sat_err_set(err, SAT_E_CORRUPT, 0, "run",
 				   "the replica names no server");
 	renew_in_time(d);
-	d->bar = d->how->once && s.filling && isatty(2);
+	d->first_data = d->how->once && s.filling;
 	return SAT_OK;
 }
 
@@ -449,39 +467,22 @@ static int start(struct daemon *d, struct sat_err *err)
 	return SAT_OK;
 }
 
-enum { SOCKET_MS = 10000, SOCKET_NAP_MS = 50 };
+enum { SOCKET_NAP_MS = 50 };
 
-/* A daemon that has just started holds the lock before it listens. */
-static int reach_the_daemon(const char *dir, int *ret_fd, struct sat_err *err)
-{
-	struct timespec nap = { .tv_nsec = SOCKET_NAP_MS * 1000000L };
-	int rc = SAT_E_NOTFOUND;
-
-	for (int waited = 0; rc == SAT_E_NOTFOUND && waited < SOCKET_MS;
-	     waited += SOCKET_NAP_MS) {
-		if (waited > 0)
-			(void)nanosleep(&nap, NULL);
-		rc = sat_ask_connect(dir, "sock", SOCKET_MS, ret_fd, err);
-	}
-	return rc;
-}
-
-/* A daemon holds the lock: let it do the work, and wait. */
-static int ask_the_daemon(const struct sat_daemon_run *how, pid_t holder,
+/* A daemon holds the lock: let it do the work, and wait. SAT_E_NOTFOUND when
+ * nobody listens. */
+static int ask_the_daemon(const struct sat_daemon_run *how, uint64_t left_ms,
 			  struct sat_err *err)
 {
 	json_t *request, *answer = NULL;
 	int fd, rc;
 
-	rc = reach_the_daemon(how->dir, &fd, err);
+	rc = sat_ask_connect(how->dir, "sock", (int)left_ms, &fd, err);
 	if (rc != SAT_OK)
-		return sat_err_set(err, SAT_E_IO, 0, "run",
-				   "process %ld holds %s/lock but does not "
-				   "answer",
-				   (long)holder, how->dir);
+		return rc;
 	request = json_pack("{s:s, s:I}", "ask", "sync", "timeout_ms",
-			    (json_int_t)how->timeout_ms);
-	rc = sat_ask(fd, request, (int)how->timeout_ms + 5000, &answer, err);
+			    (json_int_t)left_ms);
+	rc = sat_ask(fd, request, (int)left_ms + 5000, &answer, err);
 	json_decref(request);
 	(void)close(fd);
 	if (rc == SAT_OK) {
@@ -536,6 +537,39 @@ static int find_folder(struct daemon *d, struct sat_err *err)
 	return rc;
 }
 
+/* Take the folder; when another process has it, --once asks that one. A
+ * daemon that has just started holds the lock before it listens: first it
+ * gathers what was written while none ran, which can take its time. And one
+ * that ends meanwhile leaves the work to us. */
+static int find_folder_or_ask(struct daemon *d, bool *ret_asked,
+			      struct sat_err *err)
+{
+	const struct timespec nap = { .tv_nsec = SOCKET_NAP_MS * 1000000L };
+	uint64_t left_ms = d->how->timeout_ms;
+	int rc;
+
+	for (;; left_ms -= SOCKET_NAP_MS) {
+		*ret_asked = false;
+		rc = find_folder(d, err);
+		if (rc != SAT_E_BUSY)
+			return rc;
+		if (!d->how->once)
+			return sat_err_set(err, SAT_E_EXISTS, 0, "run",
+					   "process %ld syncs %s already",
+					   (long)d->lock.holder, d->how->dir);
+		*ret_asked = true;
+		rc = ask_the_daemon(d->how, left_ms, err);
+		if (rc != SAT_E_NOTFOUND)
+			return rc;
+		if (left_ms <= SOCKET_NAP_MS)
+			return sat_err_set(err, SAT_E_IO, 0, "run",
+					   "process %ld holds %s/lock but does "
+					   "not answer",
+					   (long)d->lock.holder, d->how->dir);
+		(void)nanosleep(&nap, NULL);
+	}
+}
+
 static int serve(struct daemon *d, struct sat_err *err)
 {
 	int rc = open_folder(d, err);
@@ -557,21 +591,16 @@ static int serve(struct daemon *d, struct sat_err *err)
 
 int sat_daemon_run(const struct sat_daemon_run *how)
 {
-	struct daemon d = { .how = how };
+	struct daemon d = { .how = how, .bar.shown = -1, .lock.fd = -1 };
+	bool asked;
 	struct sat_err err;
 	int rc;
 
-	d.lock.fd = -1;
-	rc = find_folder(&d, &err);
-	if (rc == SAT_E_BUSY) {
-		rc = how->once ? ask_the_daemon(how, d.lock.holder, &err)
-			       : sat_err_set(&err, SAT_E_EXISTS, 0, "run",
-					     "process %ld syncs %s already",
-					     (long)d.lock.holder, how->dir);
-		d.exit_code = sat_daemon_exit_code(rc);
-	} else if (rc == SAT_OK) {
+	rc = find_folder_or_ask(&d, &asked, &err);
+	if (rc == SAT_OK && !asked)
 		rc = serve(&d, &err);
-	}
+	else
+		d.exit_code = sat_daemon_exit_code(rc);
 	if (rc != SAT_OK) {
 		(void)fprintf(stderr, "satcheld: %s\n", err.msg);
 		if (d.exit_code == SAT_EXIT_DONE)

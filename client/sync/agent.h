@@ -57,6 +57,7 @@ struct sat_agent_status {
 	uint32_t last_wire;   /* enum sat_wire_error, 0 for none            */
 	bool digest_ok;       /* of the last checkpoint                     */
 	bool local_failure;   /* the replica failed: disk full, damaged     */
+	uint64_t rows_due;    /* of a first fill, as the server says; or 0  */
 };
 
 int sat_agent_start(const struct sat_agent_options *options,

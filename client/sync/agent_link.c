@@ -93,6 +93,7 @@ static int store_welcome(struct sat_agent *a, const struct sat_msg *msg,
 	a->status.last_rc = SAT_OK;
 	a->status.last_wire = 0;
 	a->status.last_error[0] = '\0';
+	a->status.rows_due = msg->welcome.rows;
 	sat_log(SAT_LOG_INFO, "sync", "connected",
 		SAT_KV_UINT("head", msg->welcome.head),
 		SAT_KV_INT("offset_ms", msg->welcome.offset_ms));

@@ -9,6 +9,7 @@
 
 #include "common/file.h"
 #include "common/pki.h"
+#include "common/progress.h"
 #include "server/admin/past.h"
 #include "server/cli/cli.h"
 #include "server/store/store.h"

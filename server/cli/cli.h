@@ -91,14 +91,4 @@ void sat_print_result(FILE *out, const json_t *result, bool as_json);
 /* {"columns", "rows"} to an array of objects; a new reference. */
 json_t *sat_rows_as_objects(const json_t *result);
 
-/* A bar on stderr when that is a terminal: what, done of total. */
-struct sat_progress {
-	const char *what;
-	size_t total;
-	int shown; /* per cent on the screen, -1 for none */
-};
-void sat_progress_begin(struct sat_progress *p, const char *what, size_t total);
-void sat_progress_at(struct sat_progress *p, size_t done);
-void sat_progress_end(struct sat_progress *p);
-
 #endif

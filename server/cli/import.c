@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "common/file.h"
+#include "common/progress.h"
 #include "common/text.h"
 #include "server/cli/cli.h"
 

@@ -100,6 +100,25 @@ static bool resume(const struct sat_engine *e, const struct sat_msg_hello *h,
 	return true;
 }
 
+/* How many rows the device is about to get. One that is in several of its
+ * scopes counts in each. */
+static int expect(struct sat_engine *e, struct sat_msg_welcome *w,
+		  struct sat_err *err)
+{
+	const struct sat_rights *r = &w->rights;
+	struct sat_hash sum;
+	uint64_t rows;
+	int rc = SAT_OK;
+
+	for (uint32_t i = 0; rc == SAT_OK && i < r->scope_count; i++) {
+		rc = sat_store_digest_get(e->store, r->scopes[i], r->role, &sum,
+					  &rows, err);
+		if (rc == SAT_OK)
+			w->rows += rows;
+	}
+	return rc;
+}
+
 int sat_engine_pull_start(struct sat_engine *e, const struct sat_msg_hello *h,
 			  struct sat_msg_welcome *w, struct sat_arena *a,
 			  struct sat_pull_start *ret, struct sat_err *err)
@@ -126,5 +145,5 @@ int sat_engine_pull_start(struct sat_engine *e, const struct sat_msg_hello *h,
 	p.live = p.at.cursor != 0;
 	w->resumed = resume(e, h, &w->rights, &p);
 	*ret = p;
-	return SAT_OK;
+	return p.live ? SAT_OK : expect(e, w, err);
 }

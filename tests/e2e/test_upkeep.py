@@ -3,7 +3,14 @@ rows that were changed behind the triggers' back.
 """
 # timeout: 200
 
+import fcntl
 import os
+import pty
+import re
+import struct
+import subprocess
+import threading
+import time
 
 from harness import DAEMON, Org, check, equal, main, run, same_content, wait_for
 
@@ -30,6 +37,73 @@ class Company(Org):
         equal(self.ann.once(), 0, "ann: rejected")
         equal(self.hugo.once(), 0, "hugo: rejected")
         return self
+
+
+def on_a_terminal(command):
+    """Exit code and all that the command wrote to its terminal's stderr."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=theirs)
+    os.close(theirs)
+    seen = b""
+    while True:
+        try:
+            piece = os.read(ours, 4096)
+        except OSError:  # the other end is closed
+            break
+        if not piece:
+            break
+        seen += piece
+    os.close(ours)
+    process.stdout.read()
+    return process.wait(60), seen.decode()
+
+
+def first_data_shows_how_far_it_is():
+    with Company() as org:
+        folder = os.path.join(org.top, "device-new")
+        code, seen = on_a_terminal(
+            [DAEMON, "enroll", "--dir", folder, org.invite("hugo")]
+        )
+        equal(code, 0, seen)
+        percent = [int(p) for p in re.findall(r"(\d+) %", seen)]
+        check(len(percent) > 2, f"a bar that moves: {seen!r}")
+        equal(percent, sorted(percent), "it never goes back")
+        check(0 < percent[0] < 100 and percent[-1] == 100, f"{percent}")
+        # With everything there it has nothing to show.
+        code, seen = on_a_terminal([DAEMON, "run", "--dir", folder, "--once"])
+        equal((code, seen), (0, ""), "no bar")
+
+
+def once_counts_what_it_did():
+    with Company() as org:
+        ann = org.ann
+        once = [DAEMON, "run", "--dir", ann.dir, "--once"]
+        for n in range(2):
+            ann.sql("UPDATE account SET phone = ? WHERE name = 'shop 1'", (str(n),))
+            equal(run(once).stdout, "done: 1 confirmed, 0 rejected\n")
+        ann.start()
+        wait_for("the daemon answers", lambda: run(once).returncode == 0)
+        equal(run(once).stdout, "done: 0 confirmed, 0 rejected\n")
+
+
+def once_waits_for_whoever_has_the_folder():
+    """Longer than a daemon needs that has just started; and one that ends
+    without having listened leaves the work to the one that waits."""
+    with Company() as org:
+        ann = org.ann
+        ann.sql("UPDATE account SET phone = '7' WHERE name = 'shop 1'")
+        with open(os.path.join(ann.dir, "lock"), "r+b") as lock:
+            F_OFD_SETLK = 37
+            whole = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+            fcntl.fcntl(lock, F_OFD_SETLK, whole)
+            done = []
+            waits = threading.Thread(target=lambda: done.append(ann.once()))
+            waits.start()
+            time.sleep(11)
+            check(waits.is_alive(), "it waits")
+        waits.join()
+        equal(done, [0], "rejected")
+        equal(org.sql("SELECT phone FROM account WHERE name = 'shop 1'"), [("7",)])
 
 
 def outbox(device):
@@ -147,6 +221,9 @@ def rows_changed_behind_the_triggers():
 
 main(
     [
+        first_data_shows_how_far_it_is,
+        once_counts_what_it_did,
+        once_waits_for_whoever_has_the_folder,
         confirmed_changesets_go_after_their_time,
         a_damaged_file_is_rescued,
         a_lost_certificate_costs_nothing,

@@ -105,6 +105,7 @@ static void add_hellos(void)
 		.offset_ms = -250,
 		.rights = rights(),
 		.push_window = 1048576,
+		.rows = 8811,
 	};
 	memset(m->welcome.ratchet, 0x72, 16);
 	m = add("welcome", "welcome-on", SAT_MSG_WELCOME,
