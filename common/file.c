@@ -259,12 +259,37 @@ static pid_t read_pid(int fd)
 	return (pid_t)pid;
 }
 
+/* The lock is the truth, the pid only says where to look: a disk too full for
+ * it must keep nobody from working. Written over in place, always as long, so
+ * that a file which held one once has the room for the next. */
+static void write_pid(int fd, pid_t pid)
+{
+	char text[24];
+	int n = snprintf(text, sizeof text, "%20ld\n", (long)pid);
+	bool written = pwrite(fd, text, (size_t)n, 0) == (ssize_t)n;
+
+	/* better no name than an old one */
+	if (ftruncate(fd, written ? n : 0) != 0)
+		errno = 0;
+}
+
+const char *sat_lock_who(const struct sat_lock *lock,
+			 char out[SAT_LOCK_WHO_CHARS])
+{
+	if (lock->holder > 0)
+		(void)snprintf(out, SAT_LOCK_WHO_CHARS, "process %ld",
+			       (long)lock->holder);
+	else
+		(void)snprintf(out, SAT_LOCK_WHO_CHARS, "another process");
+	return out;
+}
+
 int sat_lock_take(const char *path, struct sat_lock *ret, struct sat_err *err)
 {
 	struct flock whole = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
-	char text[24];
 	int fd = open_retry(path, O_RDWR | O_CREAT, 0600);
-	int n, rc;
+	char who[SAT_LOCK_WHO_CHARS];
+	int rc;
 
 	ret->fd = -1;
 	ret->holder = 0;
@@ -277,16 +302,11 @@ int sat_lock_take(const char *path, struct sat_lock *ret, struct sat_err *err)
 		}
 		ret->holder = read_pid(fd);
 		rc = sat_err_set(err, SAT_E_BUSY, errno, "lock",
-				 "%.160s: held by process %ld", path,
-				 (long)ret->holder);
+				 "%.160s: held by %s", path,
+				 sat_lock_who(ret, who));
 		goto out;
 	}
-	n = snprintf(text, sizeof text, "%ld\n", (long)getpid());
-	if (ftruncate(fd, 0) != 0 ||
-	    pwrite(fd, text, (size_t)n, 0) != (ssize_t)n) {
-		rc = fail(err, "lock", path);
-		goto out;
-	}
+	write_pid(fd, getpid());
 	ret->fd = fd;
 	return SAT_OK;
 out:
@@ -299,8 +319,7 @@ void sat_lock_drop(struct sat_lock *lock)
 	if (lock->fd < 0)
 		return;
 	/* A pid that nobody holds must not be believed later. */
-	if (ftruncate(lock->fd, 0) != 0)
-		errno = 0; /* the lock itself tells the truth */
+	write_pid(lock->fd, 0);
 	(void)close(lock->fd);
 	lock->fd = -1;
 }

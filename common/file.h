@@ -43,10 +43,17 @@ struct sat_lock {
 	pid_t holder; /* after SAT_E_BUSY: who holds it, 0 when not readable */
 };
 
-/* Make the file if needed, lock it, write our pid into it. SAT_E_BUSY when
- * another holds it: ret->holder. The file stays when the lock goes. */
+/* Make the file if needed, lock it, write our pid into it if the disk has room
+ * for it. SAT_E_BUSY when another holds it: ret->holder. The file stays when
+ * the lock goes. */
 int sat_lock_take(const char *path, struct sat_lock *ret,
 		  struct sat_err *err) SAT_MUST_CHECK;
+
+/* After SAT_E_BUSY, for a sentence: "process 123", or "another process" when
+ * the holder could not say. Returns out. */
+enum { SAT_LOCK_WHO_CHARS = 40 };
+const char *sat_lock_who(const struct sat_lock *lock,
+			 char out[SAT_LOCK_WHO_CHARS]);
 
 /* Safe on one that is not held. */
 void sat_lock_drop(struct sat_lock *lock);

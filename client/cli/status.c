@@ -12,6 +12,7 @@
 #include "proto/local.h"
 
 enum { ANSWER_MS = 2000, SYNC_DEFAULT_S = 30, SYNC_MAX_S = 86400 };
+enum { SAT_CLI_NAMELESS = -1 }; /* in place of a daemon's pid */
 
 static int64_t now_ms(void)
 {
@@ -438,7 +439,12 @@ static void say_verified(const struct sat_cli *c, pid_t daemon, bool sound,
 	(void)printf(SAT_TR(c, "file: %s\n", "文件：%s\n"),
 		     sound ? SAT_TR(c, "sound", "完好")
 			   : SAT_TR(c, "DAMAGED", "已损坏"));
-	if (daemon == 0)
+	if (daemon == SAT_CLI_NAMELESS)
+		(void)puts(SAT_TR(c,
+				  "rows: another process holds the replica "
+				  "and hashes them itself",
+				  "记录：另一进程正在使用数据，由它自行核对"));
+	else if (daemon == 0)
 		(void)printf(
 			SAT_TR(c,
 			       "rows: %llu hashed again, %llu differ from "
@@ -468,11 +474,22 @@ int sat_cli_find_daemon(struct sat_cli *c, pid_t *ret)
 	return rc;
 }
 
+/* The same for those to whom it does not matter which one it is. */
+static int find_any_daemon(struct sat_cli *c, pid_t *ret)
+{
+	int rc = sat_cli_find_daemon(c, ret);
+
+	if (rc != SAT_E_BUSY)
+		return rc;
+	*ret = SAT_CLI_NAMELESS;
+	return SAT_OK;
+}
+
 int sat_cli_gather(struct sat_cli *c)
 {
 	pid_t daemon;
 	uint64_t seq;
-	int rc = sat_cli_find_daemon(c, &daemon);
+	int rc = find_any_daemon(c, &daemon);
 
 	if (rc == SAT_OK && daemon == 0)
 		rc = sat_replica_harvest(c->replica, now_ms(), true, 5000, &seq,
@@ -485,7 +502,7 @@ int sat_cli_verify(struct sat_cli *c)
 	uint64_t rows = 0, bad = 0;
 	bool sound = false;
 	pid_t daemon = 0;
-	int rc = sat_cli_find_daemon(c, &daemon);
+	int rc = find_any_daemon(c, &daemon);
 
 	if (rc == SAT_OK)
 		rc = check_file(c, &sound);

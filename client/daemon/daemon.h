@@ -19,6 +19,7 @@ enum {
 	SAT_EXIT_NO_SERVER = 3,
 	SAT_EXIT_REFUSED = 4,
 	SAT_EXIT_LOCAL = 5,
+	SAT_EXIT_BUSY = 75, /* another process has the folder */
 };
 
 /* An invitation: satchel://HOST:PORT/TOKEN/HASH */
@@ -33,13 +34,15 @@ struct sat_invitation {
 int sat_invitation_parse(const char *text, struct sat_invitation *ret,
 			 struct sat_err *err) SAT_MUST_CHECK;
 
-/* `satcheld enroll`; returns an exit code. */
-int sat_daemon_enrol(const char *dir, const char *invite);
+/* `satcheld enroll`; returns an exit code. timeout_ms: how long the server may
+ * keep silent. */
+int sat_daemon_enrol(const char *dir, const char *invite, uint64_t timeout_ms);
 
 struct sat_daemon_run {
 	const char *dir;
 	bool once;
 	uint64_t timeout_ms; /* for once */
+	bool patient;        /* it counts from the last row that came */
 };
 
 /* `satcheld run`; returns an exit code. */
@@ -61,6 +64,15 @@ int sat_daemon_renewal_due(const char *dir, int64_t server_ms, bool *ret,
 /* Before the keys are read: end what a cut left of becoming `replica`. */
 int sat_daemon_finish_renewal(const char *dir, uint32_t replica,
 			      struct sat_err *err) SAT_MUST_CHECK;
+
+/* A daemon holds the lock: let it do the work, and wait. SAT_E_NOTFOUND when
+ * nobody listens, SAT_E_BUSY when it does not answer, else its result. */
+int sat_daemon_ask(const struct sat_daemon_run *how, uint64_t left_ms,
+		   struct sat_err *err) SAT_MUST_CHECK;
+
+/* The last line of --once on stdout; returns the exit code for rc. confirmed:
+ * in this run; rejected: all that wait for a person. */
+int sat_daemon_say_done(int rc, uint64_t confirmed, uint64_t rejected);
 
 int64_t sat_daemon_wall_ms(void);
 

@@ -16,6 +16,8 @@
 
 struct enrolment {
 	uv_loop_t loop;
+	uv_timer_t patience; /* until the answer */
+	uint64_t timeout_ms;
 	const char *dir;
 	struct sat_invitation invite;
 	struct sat_lock lock;
@@ -159,6 +161,16 @@ static int put_config(const struct enrolment *e, struct sat_err *err)
 	return rc;
 }
 
+/* HOST:PORT of the invitation, as the replica keeps it. */
+static struct sat_slice server_of(const struct enrolment *e, char out[300])
+{
+	(void)snprintf(out, 300,
+		       strchr(e->invite.host, ':') != NULL ? "[%s]:%u"
+							   : "%s:%u",
+		       e->invite.host, (unsigned)e->invite.port);
+	return sat_slice_str(out);
+}
+
 /* The certificate comes last: a folder with one is an enrolled device. */
 static int take_identity(struct enrolment *e, const struct sat_msg_enrolled *m)
 {
@@ -171,11 +183,7 @@ static int take_identity(struct enrolment *e, const struct sat_msg_enrolled *m)
 	char server[300], path[4096];
 	int rc;
 
-	(void)snprintf(server, sizeof server,
-		       strchr(e->invite.host, ':') != NULL ? "[%s]:%u"
-							   : "%s:%u",
-		       e->invite.host, (unsigned)e->invite.port);
-	who.server = sat_slice_str(server);
+	who.server = server_of(e, server);
 	rc = sat_path_join(path, sizeof path, e->dir, "replica.db", &e->err);
 	if (rc == SAT_OK)
 		rc = put_file(e->dir, "ca.pem", m->ca, 0644, &e->err);
@@ -234,6 +242,7 @@ static void on_closed(struct sat_link *link, void *arg, int rc,
 	struct enrolment *e = arg;
 
 	(void)link;
+	uv_close((uv_handle_t *)&e->patience, NULL);
 	if (e->enrolled || e->rc != SAT_OK)
 		return;
 	/* what fails on the way is "no server", not this device */
@@ -243,6 +252,13 @@ static void on_closed(struct sat_link *link, void *arg, int rc,
 			  detail == NULL || *detail == '\0'
 				  ? "the server closed the connection"
 				  : detail);
+}
+
+static void on_silence(uv_timer_t *timer)
+{
+	struct enrolment *e = timer->data;
+
+	sat_link_close(e->link, SAT_E_TIMEOUT, "the server does not answer");
 }
 
 static void talk(struct enrolment *e)
@@ -258,9 +274,16 @@ static void talk(struct enrolment *e)
 	if (e->rc != SAT_OK)
 		return;
 	(void)uv_loop_init(&e->loop);
+	(void)uv_timer_init(&e->loop, &e->patience);
+	e->patience.data = e;
 	e->rc = sat_link_connect(&e->loop, tls, SAT_ALPN_ENROL, e->invite.host,
 				 e->invite.port, &handler, e, &e->link,
 				 &e->err);
+	if (e->rc == SAT_OK)
+		(void)uv_timer_start(&e->patience, on_silence, e->timeout_ms,
+				     0);
+	else
+		uv_close((uv_handle_t *)&e->patience, NULL);
 	(void)uv_run(&e->loop, UV_RUN_DEFAULT);
 	(void)uv_loop_close(&e->loop);
 	sat_tls_ctx_free(tls);
@@ -291,10 +314,37 @@ static int drop_cut_try(struct enrolment *e, const char *path)
 	return SAT_OK;
 }
 
+/* The server vanished between the certificate and the last of the first data:
+ * the invitation is used up, and has done what it can. */
+static int take_up(struct enrolment *e, const char *path)
+{
+	struct sat_replica_status s = { .filling = false };
+	struct sat_replica *r;
+	struct sat_err err;
+	char server[300];
+
+	if (sat_replica_open(path, &r, &err) == SAT_OK) {
+		if (sat_replica_status(r, &s, &err) != SAT_OK)
+			s.filling = false;
+		sat_replica_close(r);
+	}
+	e->enrolled = s.filling && sat_slice_equal(server_of(e, server),
+						   sat_slice_str(s.server));
+	if (!e->enrolled)
+		return sat_err_set(&e->err, SAT_E_EXISTS, 0, "enroll",
+				   "%s is enrolled already; use another --dir",
+				   e->dir);
+	(void)printf("enrolled already as %s (%s), device %lu; the first data "
+		     "goes on\n",
+		     s.login, s.org, (unsigned long)s.replica);
+	return SAT_OK;
+}
+
 /* Before anything is asked of the server: is the folder fit? */
 static int prepare(struct enrolment *e, const char *invite)
 {
 	char path[4096];
+	bool certified;
 	int rc;
 
 	rc = sat_invitation_parse(invite, &e->invite, &e->err);
@@ -307,13 +357,12 @@ static int prepare(struct enrolment *e, const char *invite)
 	if (rc == SAT_OK)
 		rc = sat_path_join(path, sizeof path, e->dir, "device.pem",
 				   &e->err);
-	if (rc == SAT_OK && sat_file_exists(path))
-		rc = sat_err_set(&e->err, SAT_E_EXISTS, 0, "enroll",
-				 "%s is enrolled already; use another --dir",
-				 e->dir);
+	certified = rc == SAT_OK && sat_file_exists(path);
 	if (rc == SAT_OK)
 		rc = sat_path_join(path, sizeof path, e->dir, "replica.db",
 				   &e->err);
+	if (rc == SAT_OK && certified)
+		return take_up(e, path);
 	if (rc == SAT_OK && sat_file_exists(path))
 		rc = drop_cut_try(e, path);
 	if (rc == SAT_OK)
@@ -321,12 +370,13 @@ static int prepare(struct enrolment *e, const char *invite)
 	return rc;
 }
 
-int sat_daemon_enrol(const char *dir, const char *invite)
+int sat_daemon_enrol(const char *dir, const char *invite, uint64_t timeout_ms)
 {
-	struct enrolment e = { .dir = dir };
+	struct enrolment e = { .dir = dir, .timeout_ms = timeout_ms };
 	struct sat_daemon_run first = { .dir = dir,
 					.once = true,
-					.timeout_ms = 3600 * 1000 };
+					.patient = true,
+					.timeout_ms = timeout_ms };
 	bool asked; /* the server; what fails before is wrong here */
 
 	e.lock.fd = -1;
@@ -339,7 +389,7 @@ int sat_daemon_enrol(const char *dir, const char *invite)
 			     : sat_err_set(&e.err, SAT_E_NOMEM, 0, "enroll",
 					   "out of memory");
 	asked = e.rc == SAT_OK;
-	if (asked)
+	if (asked && !e.enrolled)
 		talk(&e);
 	sat_secret_wipe(e.key.base, e.key.len);
 	sat_buf_fini(&e.key);
@@ -353,5 +403,7 @@ int sat_daemon_enrol(const char *dir, const char *invite)
 	(void)fprintf(stderr, "satcheld enroll: %s\n", e.err.msg);
 	if (e.rc == SAT_E_INVAL || e.rc == SAT_E_EXISTS)
 		return SAT_EXIT_FAILED;
-	return asked ? sat_daemon_exit_code(e.rc) : SAT_EXIT_LOCAL;
+	if (asked)
+		return sat_daemon_exit_code(e.rc);
+	return e.rc == SAT_E_BUSY ? SAT_EXIT_BUSY : SAT_EXIT_LOCAL;
 }

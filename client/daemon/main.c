@@ -8,12 +8,15 @@
 
 static const char usage_text[] =
 	"satcheld " SAT_VERSION " - keeps this device's copy of the data\n\n"
-	"usage: satcheld enroll --dir DIR INVITE\n"
+	"usage: satcheld enroll --dir DIR [--timeout SECONDS] INVITE\n"
 	"           make this device's key, get its certificate and first "
-	"data\n"
+	"data; what\n"
+	"           was cut off goes on when it is run again\n"
 	"       satcheld run --dir DIR [--once] [--timeout SECONDS]\n"
 	"           stay and sync; --once: send everything, fetch everything, "
 	"exit\n"
+	"           --timeout: how long to wait for the server, 30 unless "
+	"given\n"
 	"       satcheld config [--dir DIR] [--manual]\n"
 	"           print the settings of DIR/satcheld.conf, or their "
 	"manual\n\n"
@@ -22,7 +25,7 @@ static const char usage_text[] =
 	"DIR`, or with\nany program that speaks SQLite, online or not.\n"
 	"Exit codes: 0 done, 1 failed, 2 usage, 3 no server, 4 refused, 5 "
 	"local "
-	"error.\n";
+	"error,\n75 busy: another process has the folder.\n";
 
 struct arguments {
 	const char *command, *dir, *invite;
@@ -143,7 +146,7 @@ int main(int argc, char **argv)
 		return print_config(&a);
 	if (a.dir != NULL && strcmp(a.command, "enroll") == 0 &&
 	    a.invite != NULL)
-		return sat_daemon_enrol(a.dir, a.invite);
+		return sat_daemon_enrol(a.dir, a.invite, a.timeout_ms);
 	if (a.dir != NULL && strcmp(a.command, "run") == 0 && a.invite == NULL)
 		return sat_daemon_run(
 			&(struct sat_daemon_run){ .dir = a.dir,

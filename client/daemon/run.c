@@ -115,19 +115,6 @@ static void on_signal(uv_signal_t *handle, int number)
 
 /* ---- --once ------------------------------------------------------------- */
 
-/* confirmed: in this run; rejected: all that wait for a person. */
-static int say_done(int rc, uint64_t confirmed, uint64_t rejected)
-{
-	if (rc == SAT_OK)
-		(void)printf("done: %llu confirmed, %llu rejected%s\n",
-			     (unsigned long long)confirmed,
-			     (unsigned long long)rejected,
-			     rejected == 0 ? ""
-					   : "; `satchel rejected` lists them");
-	(void)fflush(stdout);
-	return sat_daemon_exit_code(rc);
-}
-
 static void on_once_done(struct sat_agent_wish *w, int rc)
 {
 	struct daemon *d = w->arg;
@@ -143,7 +130,8 @@ static void on_once_done(struct sat_agent_wish *w, int rc)
 	sat_agent_status(d->agent, &agent);
 	if (sat_replica_status(d->replica, &s, &err) != SAT_OK && rc == SAT_OK)
 		rc = err.rc;
-	d->exit_code = say_done(rc, s.confirmed - d->confirmed, s.rejected);
+	d->exit_code =
+		sat_daemon_say_done(rc, s.confirmed - d->confirmed, s.rejected);
 	if (rc != SAT_OK)
 		(void)fprintf(stderr, "satcheld: not done: %s\n",
 			      agent.last_error[0] != '\0' ? agent.last_error
@@ -387,9 +375,10 @@ static int open_folder(struct daemon *d, struct sat_err *err)
 				      "was not yet sent is saved, the rest is "
 				      "fetched again\n");
 	}
-	if (rc == SAT_OK)
-		rc = sat_file_write(d->running_path, sat_slice_str("running\n"),
-				    0600, err);
+	/* Empty: there is room for that on a full disk as well. */
+	if (rc == SAT_OK && !sat_file_exists(d->running_path))
+		rc = sat_file_write(d->running_path, sat_slice_str(""), 0600,
+				    err);
 	if (rc == SAT_OK)
 		rc = sat_replica_open(d->replica_path, &d->replica, err);
 	if (rc == SAT_OK)
@@ -461,6 +450,7 @@ static int start(struct daemon *d, struct sat_err *err)
 	(void)uv_timer_start(&d->upkeep, on_upkeep, UPKEEP_SOON_MS, UPKEEP_MS);
 	if (d->how->once) {
 		d->wish.done = on_once_done;
+		d->wish.patient = d->how->patient;
 		d->wish.arg = d;
 		sat_agent_sync(d->agent, &d->wish, d->how->timeout_ms);
 	}
@@ -468,44 +458,6 @@ static int start(struct daemon *d, struct sat_err *err)
 }
 
 enum { SOCKET_NAP_MS = 50 };
-
-/* A daemon holds the lock: let it do the work, and wait. SAT_E_NOTFOUND when
- * nobody listens. */
-static int ask_the_daemon(const struct sat_daemon_run *how, uint64_t left_ms,
-			  struct sat_err *err)
-{
-	json_t *request, *answer = NULL;
-	int fd, rc;
-
-	rc = sat_ask_connect(how->dir, "sock", (int)left_ms, &fd, err);
-	if (rc != SAT_OK)
-		return rc;
-	request = json_pack("{s:s, s:I}", "ask", "sync", "timeout_ms",
-			    (json_int_t)left_ms);
-	rc = sat_ask(fd, request, (int)left_ms + 5000, &answer, err);
-	json_decref(request);
-	(void)close(fd);
-	if (rc == SAT_OK) {
-		rc = (int)json_integer_value(json_object_get(answer, "rc"));
-		(void)say_done(rc,
-			       (uint64_t)json_integer_value(
-				       json_object_get(answer, "confirmed")),
-			       (uint64_t)json_integer_value(
-				       json_object_get(answer, "rejected")));
-		if (rc != SAT_OK)
-			(void)sat_err_set(
-				err, rc, 0, "run", "not done: %s",
-				rc == SAT_E_TIMEOUT
-					? "the running daemon reached no "
-					  "server in time"
-				: rc == SAT_E_DENIED
-					? "the server refuses this device"
-					: "the running daemon could not sync; "
-					  "`satchel status` says why");
-		json_decref(answer);
-	}
-	return rc;
-}
 
 static int find_folder(struct daemon *d, struct sat_err *err)
 {
@@ -546,6 +498,7 @@ static int find_folder_or_ask(struct daemon *d, bool *ret_asked,
 {
 	const struct timespec nap = { .tv_nsec = SOCKET_NAP_MS * 1000000L };
 	uint64_t left_ms = d->how->timeout_ms;
+	char who[SAT_LOCK_WHO_CHARS];
 	int rc;
 
 	for (;; left_ms -= SOCKET_NAP_MS) {
@@ -554,18 +507,20 @@ static int find_folder_or_ask(struct daemon *d, bool *ret_asked,
 		if (rc != SAT_E_BUSY)
 			return rc;
 		if (!d->how->once)
-			return sat_err_set(err, SAT_E_EXISTS, 0, "run",
-					   "process %ld syncs %s already",
-					   (long)d->lock.holder, d->how->dir);
+			return sat_err_set(err, SAT_E_BUSY, 0, "run",
+					   "%s syncs %s already",
+					   sat_lock_who(&d->lock, who),
+					   d->how->dir);
 		*ret_asked = true;
-		rc = ask_the_daemon(d->how, left_ms, err);
-		if (rc != SAT_E_NOTFOUND)
+		rc = sat_daemon_ask(d->how, left_ms, err);
+		if (rc != SAT_E_NOTFOUND && rc != SAT_E_BUSY)
 			return rc;
-		if (left_ms <= SOCKET_NAP_MS)
-			return sat_err_set(err, SAT_E_IO, 0, "run",
-					   "process %ld holds %s/lock but does "
-					   "not answer",
-					   (long)d->lock.holder, d->how->dir);
+		if (rc == SAT_E_BUSY || left_ms <= SOCKET_NAP_MS)
+			return sat_err_set(err, SAT_E_BUSY, 0, "run",
+					   "%s holds %s/lock but does not "
+					   "answer",
+					   sat_lock_who(&d->lock, who),
+					   d->how->dir);
 		(void)nanosleep(&nap, NULL);
 	}
 }
@@ -601,6 +556,8 @@ int sat_daemon_run(const struct sat_daemon_run *how)
 		rc = serve(&d, &err);
 	else
 		d.exit_code = sat_daemon_exit_code(rc);
+	if (rc == SAT_E_BUSY) /* another process, or an app that writes on */
+		d.exit_code = SAT_EXIT_BUSY;
 	if (rc != SAT_OK) {
 		(void)fprintf(stderr, "satcheld: %s\n", err.msg);
 		if (d.exit_code == SAT_EXIT_DONE)

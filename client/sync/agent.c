@@ -15,6 +15,7 @@ enum {
 	REFUSED_MS = 60000, /* a refused device asks again, but rarely      */
 	STEP_MS = 2000,     /* a smaller move of the clock is no step       */
 	MEMORY_MAX = 256 * 1024 * 1024,
+	PATIENCE_MS = 60 * 60 * 1000, /* of a wish, whatever comes        */
 };
 
 static int64_t clock_ms(clockid_t id)
@@ -241,6 +242,17 @@ void sat_agent_check_wishes(struct sat_agent *a)
 		(void)uv_timer_stop(&a->wishes_timer);
 }
 
+void sat_agent_progress(struct sat_agent *a)
+{
+	uint64_t now = uv_now(a->loop);
+
+	for (struct sat_agent_wish *w = a->wishes; w != NULL; w = w->next)
+		if (w->patient)
+			w->deadline_ms = now + w->timeout_ms < w->last_ms
+						 ? now + w->timeout_ms
+						 : w->last_ms;
+}
+
 void sat_agent_wait_for(struct sat_agent *a, uint64_t last_seq)
 {
 	for (struct sat_agent_wish *w = a->wishes; w != NULL; w = w->next)
@@ -260,7 +272,9 @@ void sat_agent_sync(struct sat_agent *a, struct sat_agent_wish *w,
 		sat_log(SAT_LOG_WARN, "replica", "not harvested",
 			SAT_KV_ERR(&err));
 	w->target = a->harvested;
+	w->timeout_ms = timeout_ms;
 	w->deadline_ms = uv_now(a->loop) + timeout_ms;
+	w->last_ms = w->deadline_ms + PATIENCE_MS;
 	w->next = a->wishes;
 	a->wishes = w;
 	if (a->link == NULL)

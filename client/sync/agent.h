@@ -78,9 +78,12 @@ void sat_agent_status(const struct sat_agent *a, struct sat_agent_status *ret);
  * held after that". Harvests now; done comes once, with SAT_OK, SAT_E_TIMEOUT
  * (no server in time), SAT_E_DENIED (refused), or a failure of the replica. */
 struct sat_agent_wish {
-	struct sat_agent_wish *next; /* agent's */
-	uint64_t target;             /* agent's */
-	uint64_t deadline_ms;        /* agent's */
+	struct sat_agent_wish *next;  /* agent's */
+	uint64_t target;              /* agent's */
+	uint64_t deadline_ms;         /* agent's */
+	uint64_t timeout_ms, last_ms; /* agent's */
+	bool patient; /* the time counts from the last row that came, though
+		       * it is over after an hour in any case */
 	void (*done)(struct sat_agent_wish *w, int rc);
 	void *arg;
 };

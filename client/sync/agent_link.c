@@ -166,6 +166,7 @@ static void store(struct sat_agent *a, const struct sat_csession_effect *fx)
 		break;
 	case SAT_CFX_STAGE_ROWS:
 		rc = sat_replica_stage_rows(a->replica, &m->rows, &err);
+		sat_agent_progress(a);
 		break;
 	case SAT_CFX_STAGE_EVICT:
 		rc = sat_replica_stage_evict(a->replica, &m->evict, &err);

@@ -77,5 +77,7 @@ void sat_agent_changed(struct sat_agent *a);
 void sat_agent_check_wishes(struct sat_agent *a);
 /* Every wish includes the changesets up to last_seq. */
 void sat_agent_wait_for(struct sat_agent *a, uint64_t last_seq);
+/* Rows came: patient wishes wait on. */
+void sat_agent_progress(struct sat_agent *a);
 
 #endif

@@ -53,6 +53,7 @@ static int open_locked(struct sat_gate *g, const char *lock_path, int rc,
 	int64_t deadline = wall_ms() + SAT_ADMIN_GREETING_MS;
 	pid_t holder = g->lock.holder;
 	struct timespec nap = { .tv_nsec = 50 * 1000000 };
+	char who[SAT_LOCK_WHO_CHARS];
 
 	while (rc == SAT_E_BUSY && wall_ms() < deadline) {
 		int left = (int)(deadline - wall_ms());
@@ -69,10 +70,11 @@ static int open_locked(struct sat_gate *g, const char *lock_path, int rc,
 	}
 	if (rc != SAT_E_BUSY)
 		return rc;
+	g->lock.holder = holder;
 	return sat_err_set(err, SAT_E_BUSY, 0, "admin",
-			   "process %ld holds %s/lock but does not answer; "
-			   "try again, or look at that process",
-			   (long)holder, g->dir);
+			   "%s holds %s/lock but does not answer; try again, "
+			   "or look at that process",
+			   sat_lock_who(&g->lock, who), g->dir);
 }
 
 int sat_gate_open(const char *dir, struct sat_gate **ret, struct sat_err *err)
@@ -142,8 +144,10 @@ bool sat_gate_is_free(const char *dir, int wait_ms)
 	if (sat_path_join(path, sizeof path, dir, "lock", &err) != SAT_OK)
 		return false;
 	for (;;) {
-		if (sat_lock_holder(path, &holder, &err) != SAT_OK ||
-		    holder == 0)
+		int rc = sat_lock_holder(path, &holder, &err);
+
+		/* one that does not say who it is holds it all the same */
+		if (rc != SAT_E_BUSY && (rc != SAT_OK || holder == 0))
 			return true;
 		if (wall_ms() >= deadline)
 			return false;

@@ -228,15 +228,15 @@ static void list_lost(const char *aside, const char *backup)
 static int take_lock(const char *dir, struct sat_lock *lock,
 		     struct sat_err *err)
 {
-	char path[PATH_CHARS];
+	char path[PATH_CHARS], who[SAT_LOCK_WHO_CHARS];
 	int rc = sat_path_join(path, sizeof path, dir, "lock", err);
 
 	if (rc == SAT_OK)
 		rc = sat_lock_take(path, lock, err);
 	if (rc == SAT_E_BUSY)
 		(void)sat_err_set(err, rc, 0, "restore",
-				  "process %ld uses %s; stop it first",
-				  (long)lock->holder, dir);
+				  "%s uses %s; stop it first",
+				  sat_lock_who(lock, who), dir);
 	return rc;
 }
 

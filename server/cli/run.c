@@ -206,7 +206,7 @@ static int open_past(struct app *app, struct sat_err *err)
 
 static int open_files(struct app *app, struct sat_err *err)
 {
-	char path[4096];
+	char path[4096], who[SAT_LOCK_WHO_CHARS];
 	int rc;
 
 	rc = sat_path_join(app->db_path, sizeof app->db_path, app->dir,
@@ -221,9 +221,9 @@ static int open_files(struct app *app, struct sat_err *err)
 	if (rc == SAT_OK) {
 		rc = sat_lock_take(path, &app->lock, err);
 		if (rc == SAT_E_BUSY)
-			(void)sat_err_set(err, rc, 0, "run",
-					  "process %ld uses %s already",
-					  (long)app->lock.holder, app->dir);
+			(void)sat_err_set(
+				err, rc, 0, "run", "%s uses %s already",
+				sat_lock_who(&app->lock, who), app->dir);
 	}
 	if (rc == SAT_OK)
 		rc = read_config(app, &app->config, err);

@@ -198,7 +198,7 @@ def one_daemon_for_a_folder():
     with Pair("links") as org:
         org.ann.start()
         wait_connected(org.ann)
-        second = run([DAEMON, "run", "--dir", org.ann.dir], ok=5, timeout=20)
+        second = run([DAEMON, "run", "--dir", org.ann.dir], ok=75, timeout=20)
         check(
             f"process {org.ann.daemon.p.pid} syncs" in second.stderr,
             f"who has it: {second.stderr}",
@@ -213,6 +213,25 @@ def one_daemon_for_a_folder():
         # It also says what the running one could not do.
         org.stop()
         org.ann.once(ok=3, timeout=1)
+
+
+def a_daemon_that_does_not_answer():
+    """--once asks who has the folder, not for ever, and names him."""
+    with Pair("links") as org:
+        org.ann.start()
+        wait_connected(org.ann)
+        pid = org.ann.daemon.p.pid
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            for words in ([], ["--once", "--timeout", "1"]):
+                done = run(
+                    [DAEMON, "run", "--dir", org.ann.dir, *words],
+                    ok=75,
+                    timeout=40,
+                )
+                check(f"process {pid}" in done.stderr, done.stderr)
+        finally:
+            os.kill(pid, signal.SIGCONT)
 
 
 def exit_codes_of_once():
@@ -379,6 +398,7 @@ main(
         a_server_that_hangs,
         back_after_a_restart_without_a_write,
         one_daemon_for_a_folder,
+        a_daemon_that_does_not_answer,
         exit_codes_of_once,
         long_paths,
         orderly_end_at_any_moment,
