@@ -293,8 +293,8 @@ class Org:
         self.process.kill()
         self.process = None
 
-    def invite(self, login):
-        host = f"127.0.0.1:{self.port}"
+    def invite(self, login, port=None):
+        host = f"127.0.0.1:{port or self.port}"
         done = self.cmd("invite", "--login", login, "--host", host)
         return done.stdout.strip()
 
