@@ -60,6 +60,99 @@ static void an_older_state_never_replaces_a_newer(void **state)
 	expect(f, "SELECT phone FROM account", "200");
 }
 
+/* Two authors wrote the phone at the same time; then the server corrects a
+ * stamp and the other one wins. No dot is added: the vectors stay equal. */
+static struct toy_row *corrected(struct fixture *f, const char *phone,
+				 uint64_t seq)
+{
+	struct toy_row *row = toy_find(f, "account", "a1");
+	int at = sat_table_column(row->table, sat_slice_str("phone"));
+	struct sat_field *field = &row->row.fields[at];
+	uint32_t k = sat_field_shown(&row->table->columns[at], field);
+
+	field->writes[k].value = sat_value_text(sat_slice_str(phone));
+	field->writes[k].stamp += 1000;
+	row->seq = seq;
+	return row;
+}
+
+static void sends(struct fixture *f, bool agrees)
+{
+	toy_send(f, REP_SCOPE, "account", "a1");
+	toy_checkpoint(f, agrees);
+}
+
+/* SYNC section 4, "a corrected stamp": of two states with equal vectors the
+ * one with the larger _seq is the server's; vectors cannot tell. */
+static void equal_vectors_are_told_apart_by_seq(void **state)
+{
+	struct fixture *f = *state;
+	struct sat_msg_hello hello;
+	struct toy_row *row;
+	uint64_t seq;
+
+	toy_account(f);
+	row = toy_write_as(f, 9, 1, toy_find(f, "account", "a1")->row.vv, 'u',
+			   "account", "a1", "phone", "200", NULL);
+	sends(f, true);
+	app(f, "UPDATE account SET email = 'mine'");
+	assert_int_equal(harvest(f), 1);
+	seq = row->seq;
+	f->seq += 10;
+
+	(void)corrected(f, "301", seq + 5);
+	sends(f, true);
+	expect(f, "SELECT phone, email FROM account", "301|mine");
+	/* as large, or smaller: late pages */
+	(void)corrected(f, "302", seq + 5);
+	sends(f, false);
+	expect(f, "SELECT phone FROM account", "301");
+	(void)corrected(f, "303", seq + 4);
+	sends(f, false);
+	expect(f, "SELECT phone, email FROM account", "301|mine");
+
+	/* by REPAIR everything is taken as it comes, edits stay over it */
+	OK(sat_replica_repair(f->r, &f->err));
+	OK(sat_replica_hello(f->r, 0, &hello, &f->err));
+	assert_int_equal(hello.cursor, 0);
+	expect(f, "SELECT phone, email FROM account", "301|mine");
+	sends(f, true);
+	expect(f, "SELECT phone, email FROM account", "303|mine");
+	assert_int_equal((int)hello.last_seq, 1);
+	/* after it, the rule is the old one */
+	(void)corrected(f, "304", seq + 3);
+	sends(f, false);
+	expect(f, "SELECT phone FROM account", "303");
+}
+
+/* Positions of two histories cannot be compared. */
+static void another_epoch_replaces_whatever_the_seq(void **state)
+{
+	static const uint32_t scopes[] = { 0, REP_SCOPE };
+	struct sat_msg_welcome w = { .version = 1,
+				     .epoch = 100, /* it was 99 */
+				     .rights = { .version = 1,
+						 .scopes = scopes,
+						 .scope_count = 2,
+						 .role = SAT_ROLE_REP } };
+	struct fixture *f = *state;
+	struct sat_msg_hello hello;
+	struct toy_row *row;
+
+	w.rights.user = id_of("f1");
+	w.rights.home = id_of("e1");
+	toy_account(f);
+	row = toy_write(f, 'u', "account", "a1", "phone", "200", NULL);
+	sends(f, true);
+	(void)corrected(f, "1", row->seq - 1);
+	sends(f, false);
+	expect(f, "SELECT phone FROM account", "200");
+	assert_int_equal(sat_replica_welcome(f->r, &w, 0, &f->err), SAT_AGAIN);
+	OK(sat_replica_hello(f->r, 0, &hello, &f->err));
+	sends(f, true);
+	expect(f, "SELECT phone FROM account", "1");
+}
+
 /* Worked example 1, seen from Ann's device. */
 static void pending_edits_lie_over_new_states(void **state)
 {
@@ -443,6 +536,8 @@ int main(void)
 			while_filling_pages_show_at_once, setup_filling,
 			teardown),
 		T(an_older_state_never_replaces_a_newer),
+		T(equal_vectors_are_told_apart_by_seq),
+		T(another_epoch_replaces_whatever_the_seq),
 		T(pending_edits_lie_over_new_states),
 		T(a_foreign_change_before_the_echo_does_not_flicker),
 		T(own_changesets_do_not_conflict),
