@@ -256,14 +256,15 @@ const struct sat_cli_command sat_cli_commands[] = {
 	  sat_cli_restore,
 	  false },
 	{ "rejected",
-	  "[list | show N | retry N|all | edit N | discard N|all]",
+	  "[list | waiting | show N | retry N|all | edit N | discard N|all]",
 	  0,
 	  2,
 	  0,
 	  BIT(SAT_OPT_LIMIT) | BIT(SAT_OPT_SET) | BIT(SAT_OPT_FILE),
 	  { "changes that the server did not accept; edit sends corrected "
-	    "values",
-	    "服务器未接受的修改；edit 改正后重新提交" },
+	    "values; waiting: those whose row is not here",
+	    "服务器未接受的修改；edit 改正后重新提交；waiting "
+	    "列出记录不在本机的修改" },
 	  sat_cli_rejected,
 	  false },
 	{ "history",

@@ -42,6 +42,44 @@ static int list(struct sat_cli *c)
 	return rc == SAT_OK ? SAT_CLI_OK : sat_cli_error(c);
 }
 
+/* Not rejected, and not in any table: changes that wait for an answer while
+ * the row they change is not here. */
+static int waiting(struct sat_cli *c)
+{
+	const struct sat_out_column columns[] = {
+		{ "seq", NULL, SAT_OUT_INT, NULL },
+		{ "at", SAT_TR(c, "Written", "修改时间"), SAT_OUT_TIME, NULL },
+		{ "op", SAT_TR(c, "Change", "操作"), SAT_OUT_TEXT, NULL },
+		{ "table", SAT_TR(c, "Table", "数据表"), SAT_OUT_TEXT, NULL },
+		{ "id", SAT_TR(c, "Row", "记录"), SAT_OUT_ID, NULL },
+		{ "field", SAT_TR(c, "Field", "字段"), SAT_OUT_TEXT, NULL },
+		{ "before", SAT_TR(c, "Before", "修改前"), SAT_OUT_RAW, NULL },
+		{ "after", SAT_TR(c, "After", "修改后"), SAT_OUT_RAW, NULL },
+	};
+	struct sat_value arg;
+	struct sat_out out;
+	int64_t limit;
+	int rc, code = sat_cli_limit(c, &limit);
+
+	if (code != SAT_CLI_OK)
+		return code;
+	arg = sat_value_int(limit == 0 ? -1 : limit + 1);
+	rc = sat_out_begin(&out, c, columns, SAT_COUNT_OF(columns), 40);
+	out.limit = limit;
+	if (rc == SAT_OK)
+		rc = sat_query(c->replica,
+			       "SELECT seq, at, op, \"table\", id, field,"
+			       " before, value FROM satchel_orphans"
+			       " ORDER BY seq, \"table\", id, field LIMIT ?1",
+			       &arg, 1, sat_out_row, &out, &c->err);
+	if (rc == SAT_OK && out.rows == 0 && !c->json)
+		(void)fputs(SAT_TR(c, "(no change waits without its row)\n",
+				   "（没有记录不在本机的待答复修改）\n"),
+			    stderr);
+	sat_out_end(&out);
+	return rc == SAT_OK ? SAT_CLI_OK : sat_cli_error(c);
+}
+
 /* ---- show ---------------------------------------------------------------- */
 
 static int show_delta(struct sat_cli *c, struct sat_out *out,
@@ -265,6 +303,8 @@ int sat_cli_rejected(struct sat_cli *c)
 
 	if (strcmp(verb, "list") == 0 && c->words <= 1)
 		return list(c);
+	if (strcmp(verb, "waiting") == 0 && c->words <= 1)
+		return waiting(c);
 	for (size_t i = 0; i < SAT_COUNT_OF(verbs); i++)
 		known = known || strcmp(verb, verbs[i]) == 0;
 	if (!known || c->words != 2 ||
@@ -272,10 +312,10 @@ int sat_cli_rejected(struct sat_cli *c)
 		return sat_cli_misuse(
 			c, "%s",
 			SAT_TR(c,
-			       "say list, or show, retry, edit, discard with "
-			       "a number",
-			       "请使用 list，或 show、retry、edit、discard "
-			       "加编号"));
+			       "say list, waiting, or show, retry, edit, "
+			       "discard with a number",
+			       "请使用 list、waiting，或 show、retry、edit、"
+			       "discard 加编号"));
 	code = sat_items_load(c, &all);
 	if (code == SAT_CLI_OK)
 		code = act(c, &all, verb);

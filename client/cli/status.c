@@ -186,6 +186,13 @@ static void print_counts(const struct sat_cli *c, uint64_t missing)
 	(void)puts(s->rejected > 0 ? SAT_TR(c, " (see: satchel rejected)",
 					    "（见 satchel rejected）")
 				   : "");
+	if (s->orphans > 0)
+		(void)printf(SAT_TR(c,
+				    "changes whose row is not here: %llu "
+				    "(see: satchel rejected waiting)\n",
+				    "记录不在本机的修改：%llu（见 satchel "
+				    "rejected waiting）\n"),
+			     (unsigned long long)s->orphans);
 	(void)printf(SAT_TR(c, "conflicts open: %llu", "待处理冲突：%llu"),
 		     (unsigned long long)s->conflicts_open);
 	(void)puts(s->conflicts_open > 0
@@ -239,6 +246,7 @@ static void json_status(const struct sat_cli *c, const struct sat_daemon *k,
 	sat_out_member(&o, "pending_rows", SAT_OUT_INT,
 		       count_of(s->pending_rows));
 	sat_out_member(&o, "rejected", SAT_OUT_INT, count_of(s->rejected));
+	sat_out_member(&o, "orphans", SAT_OUT_INT, count_of(s->orphans));
 	sat_out_member(&o, "conflicts_open", SAT_OUT_INT,
 		       count_of(s->conflicts_open));
 	sat_out_member(&o, "rows", SAT_OUT_INT, count_of(s->rows));

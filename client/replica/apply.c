@@ -174,12 +174,15 @@ static int orphan_remove(struct sat_replica *r, const struct sat_table *t,
 	char text[SAT_UUID_CHARS + 1];
 	struct sat_value args[2] = { sat_value_int(t->no) };
 
+	int rc;
+
 	sat_id_format(id, text);
 	args[1] = sat_bind_str(text);
-	return sat_db_do(&r->db,
-			 "DELETE FROM _satchel_orphan WHERE t = ?1"
-			 " AND id = ?2",
-			 args, 2, err);
+	rc = sat_db_do(&r->db,
+		       "DELETE FROM _satchel_orphan WHERE t = ?1"
+		       " AND id = ?2",
+		       args, 2, err);
+	return rc == SAT_OK ? sat_ghosts_drop(r, t, id, err) : rc;
 }
 
 /* After the state was stored: the values go to the typed row, or below the
@@ -313,12 +316,15 @@ static int orphan_add(struct sat_replica *r, const struct sat_table *t,
 	char text[SAT_UUID_CHARS + 1];
 	struct sat_value args[2] = { sat_value_int(t->no) };
 
+	int rc;
+
 	sat_id_format(id, text);
 	args[1] = sat_bind_str(text);
-	return sat_db_do(&r->db,
-			 "INSERT INTO _satchel_orphan(t, id) VALUES(?1, ?2)"
-			 " ON CONFLICT(t, id) DO NOTHING",
-			 args, 2, err);
+	rc = sat_db_do(&r->db,
+		       "INSERT INTO _satchel_orphan(t, id) VALUES(?1, ?2)"
+		       " ON CONFLICT(t, id) DO NOTHING",
+		       args, 2, err);
+	return rc == SAT_OK ? sat_ghosts_list(r, t, id, err) : rc;
 }
 
 /* Changes that were accepted leave the overlay of a row that leaves. */

@@ -299,6 +299,7 @@ static int fill(struct sat_replica *r, void *arg, struct sat_err *err)
 	facts.grants_pulled = 0;
 	facts.refresh = SAT_REFRESH_PULLING;
 	facts.catalogue = r->facts.catalogue;
+	facts.schema = r->facts.schema;
 	memset(facts.digest, 0, sizeof facts.digest);
 	r->facts = facts;
 	rc = sat_guard(r, err);

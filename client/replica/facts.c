@@ -30,7 +30,7 @@ static const struct fact {
 	FACT(mark, FACT_BYTES),        FACT(user, FACT_BYTES),
 	FACT(home, FACT_BYTES),        FACT(org, FACT_TEXT),
 	FACT(login, FACT_TEXT),        FACT(name, FACT_TEXT),
-	FACT(server, FACT_TEXT),
+	FACT(server, FACT_TEXT),       FACT(schema, FACT_INT),
 #undef FACT
 };
 

@@ -364,8 +364,12 @@ static int harvest_row(struct sweep *s, struct sat_touch *w,
 	else if (rc == SAT_OK &&
 		 sat_row_init(&r->row, w->table, &held.row) != SAT_OK)
 		rc = no_memory(err);
+	/* edits that wait without their row are nothing to change: writing
+	 * the id again makes the row */
 	if (rc == SAT_OK)
-		rc = sat_diff_row(r, w, &held, known || dirty, &diff, err);
+		rc = sat_diff_row(r, w, &held,
+				  known || (dirty && (held.inserts || w->had)),
+				  &diff, err);
 	if (rc != SAT_OK)
 		return rc;
 	if (w->bad >= 0)
@@ -375,7 +379,7 @@ static int harvest_row(struct sweep *s, struct sat_touch *w,
 		rc = sat_base_write(r, w->table, &w->id, held.values, err);
 	if (rc == SAT_OK && diff.send)
 		rc = note_draft(s, w, &diff.delta);
-	if (rc == SAT_OK && diff.derive)
+	if (rc == SAT_OK && (diff.derive || (dirty && !known)))
 		rc = note_derive(s, w);
 	return rc == SAT_E_NOMEM ? no_memory(err) : rc;
 }

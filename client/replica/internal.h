@@ -18,6 +18,7 @@
 enum {
 	SAT_REPLICA_APPLICATION = 0x53415452, /* "SATR" */
 	SAT_REPLICA_VERSION = 1,
+	SAT_REPLICA_SCHEMA = 1, /* of triggers, views, metadata tables */
 	SAT_REPLICA_PENDING_MAX = 1000000, /* rows captured, not harvested */
 	SAT_REPLICA_SCRATCH_MAX = 256 * 1024 * 1024,
 	SAT_REPLICA_BATCH_MAX = 1024 * 1024 * 1024,
@@ -53,7 +54,7 @@ enum { SAT_REPLICA_MARK_BYTES = 65 };
 struct sat_facts {
 	int64_t replica, epoch, seq, verdict_seq, cursor, grants, role;
 	int64_t offset_ms, checkpoint_ms, members, stale, digest_state;
-	int64_t refresh, catalogue, grants_pulled;
+	int64_t refresh, catalogue, grants_pulled, schema;
 	uint8_t chain[16], ratchet[16], digest[16];
 	uint8_t mark[SAT_REPLICA_MARK_BYTES]; /* its length, then the bytes;
 						 0: none             */
@@ -140,6 +141,9 @@ int sat_sql_run(struct sat_replica *r, struct sat_sql *s,
 
 /* Metadata tables of a new file. */
 extern const char sat_replica_schema[];
+/* Bring a file that an older program made up to what this one needs. */
+int sat_schema_upgrade(struct sat_replica *r,
+		       struct sat_err *err) SAT_MUST_CHECK;
 
 /* Make what the catalogue has and the file has not: tables, columns,
  * before-image tables, indexes. Never drops. */
@@ -212,6 +216,7 @@ struct sat_held {
 	bool known;    /* a server state is stored                          */
 	bool has_base; /* its values are in _satchel_base                   */
 	bool created;  /* the overlay's first delta is an insert            */
+	bool inserts;  /* one of them is                                    */
 	uint64_t seq;  /* of the server state                               */
 	int64_t low;   /* low 8 bytes of its hash                           */
 	struct sat_slice meta, scopes;
@@ -282,6 +287,18 @@ struct sat_hash sat_held_hash(struct sat_replica *r, const struct sat_table *t,
 			      const struct sat_value *values);
 void sat_digest_add(struct sat_replica *r, struct sat_hash h, uint32_t times);
 void sat_digest_sub(struct sat_replica *r, struct sat_hash h, uint32_t times);
+
+/* ---- ghost.c ------------------------------------------------------------ */
+
+/* List a row's overlay: its state is not here and no insert makes it. */
+int sat_ghosts_list(struct sat_replica *r, const struct sat_table *t,
+		    const struct sat_id *id,
+		    struct sat_err *err) SAT_MUST_CHECK;
+int sat_ghosts_drop(struct sat_replica *r, const struct sat_table *t,
+		    const struct sat_id *id,
+		    struct sat_err *err) SAT_MUST_CHECK;
+/* List anew what is listed: their changesets have other numbers. */
+int sat_ghosts_renew(struct sat_replica *r, struct sat_err *err) SAT_MUST_CHECK;
 
 /* ---- harvest.c, diff.c, outbox.c ---------------------------------------- */
 

@@ -83,6 +83,8 @@ int sat_replica_open(const char *path, struct sat_replica **ret,
 		rc = catalogue_read(r, err);
 	if (rc == SAT_OK)
 		rc = sat_schema_statements(r, err);
+	if (rc == SAT_OK && r->facts.schema < SAT_REPLICA_SCHEMA)
+		rc = sat_schema_upgrade(r, err);
 	if (rc == SAT_OK)
 		rc = sat_db_int(&r->db, "PRAGMA data_version", 0,
 				&r->data_version, err);
@@ -297,18 +299,20 @@ int sat_replica_status(struct sat_replica *r, struct sat_replica_status *ret,
 		       struct sat_err *err)
 {
 	struct sat_replica_status s = { .replica = 0 };
-	int64_t conflicts, counts[4] = { 0 };
-	static const char *const queries[4] = {
+	int64_t conflicts, counts[5] = { 0 };
+	static const char *const queries[5] = {
 		"SELECT count(*) FROM _satchel_rejected",
 		"SELECT (SELECT count(DISTINCT t || id) FROM _satchel_pending)"
 		" + (SELECT count(*) FROM _satchel_intent)"
 		" + (SELECT count(*) FROM satchel_resolve)",
 		"SELECT count(*) FROM _satchel_outbox WHERE state IN (0, 3)",
 		"SELECT count(*) FROM _satchel_row",
+		"SELECT count(*) FROM (SELECT DISTINCT t, id FROM"
+		" _satchel_ghost)",
 	};
 	int rc = sat_facts_load(r, err);
 
-	for (int i = 0; rc == SAT_OK && i < 4; i++)
+	for (int i = 0; rc == SAT_OK && i < 5; i++)
 		rc = sat_db_int(&r->db, queries[i], 0, &counts[i], err);
 	if (rc == SAT_OK)
 		rc = count_conflicts(r, &conflicts, err);
@@ -326,6 +330,7 @@ int sat_replica_status(struct sat_replica *r, struct sat_replica_status *ret,
 	s.checkpoint_ms = r->facts.checkpoint_ms;
 	s.offset_ms = r->facts.offset_ms;
 	s.rows = (uint64_t)counts[3];
+	s.orphans = (uint64_t)counts[4];
 	s.filling = r->facts.cursor == 0;
 	s.digest = (int)r->facts.digest_state;
 	s.role = (enum sat_role)r->facts.role;

@@ -153,6 +153,7 @@ struct sat_replica_status {
 	uint64_t saved;     /* changesets made here                         */
 	uint64_t confirmed; /* of these with a durable verdict (any)        */
 	uint64_t rejected;  /* entries waiting in the rejected list         */
+	uint64_t orphans;   /* rows of satchel_orphans                      */
 	uint64_t pending_rows; /* changed, or asked for, not harvested yet  */
 	uint64_t outbox;      /* harvested, without a verdict                 */
 	uint64_t outbox_last; /* highest seq harvested, 0 when none         */

@@ -54,6 +54,12 @@ const char sat_replica_schema[] =
 	"CREATE TABLE _satchel_clock_step(n INTEGER PRIMARY KEY,"
 	" before_ms INTEGER, delta_ms INTEGER);";
 
+/* What came after the first version of the file. */
+static const char later_schema[] =
+	"CREATE TABLE IF NOT EXISTS _satchel_ghost(t INTEGER, id BLOB,"
+	" seq INTEGER, op TEXT, at INTEGER, field TEXT, before, value,"
+	" PRIMARY KEY(t, id, seq, field)) WITHOUT ROWID;";
+
 /* ---- text ---------------------------------------------------------------- */
 
 void sat_sql_init(struct sat_sql *s)
@@ -276,23 +282,56 @@ static int drop_triggers(struct sat_replica *r, struct sat_sql *s,
 	return rc;
 }
 
-/* Names for the numbers in metadata tables. */
-static void add_views(struct sat_replica *r, struct sat_sql *s)
+/* The first two columns of a view: names for a table's number and id. */
+static void add_names_of(struct sat_replica *r, struct sat_sql *s)
 {
-	sat_sql_add(s, "DROP VIEW IF EXISTS satchel_siblings;"
-		       "CREATE VIEW satchel_siblings AS SELECT CASE t");
+	sat_sql_add(s, "CASE t");
 	for (uint16_t i = 0; i < r->catalogue->table_count; i++)
 		sat_sql_add(s, " WHEN %u THEN '%s'", r->catalogue->tables[i].no,
 			    r->catalogue->tables[i].name);
 	sat_sql_add(s, " END AS \"table\", lower(substr(hex(id),1,8)||'-'||"
 		       "substr(hex(id),9,4)||'-'||substr(hex(id),13,4)||'-'||"
-		       "substr(hex(id),17,4)||'-'||substr(hex(id),21)) AS id,"
-		       " field, value, replica, seq, at, shown"
+		       "substr(hex(id),17,4)||'-'||substr(hex(id),21)) AS id");
+}
+
+/* For people and programs:
+ *   satchel_siblings  values of a field that were written at the same time
+ *   satchel_orphans   changes that wait for an answer while their row is not
+ *                     here: before is what the author replaced; of a set,
+ *                     before is what he took out and value what he put in; of
+ *                     a counter, value is what he added. field is NULL for a
+ *                     delete; shown: the row, as he left it, is still there
+ *   satchel_rejected  what was not accepted */
+static void add_views(struct sat_replica *r, struct sat_sql *s)
+{
+	sat_sql_add(s, "DROP VIEW IF EXISTS satchel_siblings;"
+		       "CREATE VIEW satchel_siblings AS SELECT ");
+	add_names_of(r, s);
+	sat_sql_add(s, ", field, value, replica, seq, at, shown"
 		       " FROM _satchel_sibling;"
+		       "DROP VIEW IF EXISTS satchel_orphans;"
+		       "CREATE VIEW satchel_orphans AS SELECT \"table\", id, "
+		       "seq, at, op, field, before, value, EXISTS(SELECT"
+		       " 1 FROM _satchel_orphan o WHERE o.id = g.id AND"
+		       " o.t = g.no) AS shown FROM (SELECT ");
+	add_names_of(r, s);
+	sat_sql_add(s, ", seq, at, op, nullif(field, '') AS field, before,"
+		       " value, t AS no FROM _satchel_ghost) g;"
 		       "DROP VIEW IF EXISTS satchel_rejected;"
 		       "CREATE VIEW satchel_rejected AS SELECT n, seq, at,"
 		       " reason, sentence_en, sentence_zh, content"
 		       " FROM _satchel_rejected;\n");
+}
+
+int sat_schema_upgrade(struct sat_replica *r, struct sat_err *err)
+{
+	int rc = sat_txn_begin(r, err);
+
+	if (rc != SAT_OK)
+		return rc;
+	if (r->facts.schema < SAT_REPLICA_SCHEMA)
+		rc = sat_schema_triggers(r, err);
+	return sat_txn_end(r, rc, err);
 }
 
 int sat_schema_triggers(struct sat_replica *r, struct sat_err *err)
@@ -302,6 +341,8 @@ int sat_schema_triggers(struct sat_replica *r, struct sat_err *err)
 	int rc;
 
 	sat_sql_init(&s);
+	sat_sql_add(&s, "%s", later_schema);
+	r->facts.schema = SAT_REPLICA_SCHEMA;
 	rc = drop_triggers(r, &s, err);
 	for (uint16_t i = 0; rc == SAT_OK && i < c->table_count; i++)
 		sat_triggers_add(&s, &c->tables[i],

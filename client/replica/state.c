@@ -343,6 +343,8 @@ static int load_overlay(struct sat_replica *r, const struct sat_table *t,
 			rc = no_memory("replica_overlay", err);
 		if (rc == SAT_OK && held->dirty++ == 0)
 			held->created = d.op == SAT_OP_INSERT;
+		if (rc == SAT_OK && d.op == SAT_OP_INSERT)
+			held->inserts = true;
 		if (rc == SAT_OK && sat_overlay_apply(&r->row, &held->row, &d,
 						      dot, &clock) != SAT_OK)
 			rc = no_memory("replica_overlay", err);
@@ -479,6 +481,33 @@ static int siblings_put(struct sat_replica *r, const struct sat_table *t,
 	return rc;
 }
 
+/* Edits of a row whose state is not here are listed; nothing is made up from
+ * fragments. A row that has left is still there, whole, and stays until they
+ * are answered. */
+static int show_ghost(struct sat_replica *r, const struct sat_table *t,
+		      const struct sat_id *id, struct sat_err *err)
+{
+	char text[SAT_UUID_CHARS + 1];
+	struct sat_value args[2] = { sat_value_int(t->no) };
+	sqlite3_stmt *st;
+	int rc = sat_ghosts_list(r, t, id, err);
+
+	if (rc != SAT_OK)
+		return rc;
+	sat_id_format(id, text);
+	args[1] = sat_bind_str(text);
+	rc = sat_db_find(&r->db,
+			 "SELECT 1 FROM _satchel_orphan WHERE t = ?1"
+			 " AND id = ?2",
+			 args, 2, &st, err);
+	if (rc != SAT_OK)
+		return rc;
+	if (st == NULL)
+		return sat_typed_remove(r, t, id, err);
+	sat_db_reset(st);
+	return SAT_OK;
+}
+
 int sat_row_derive(struct sat_replica *r, const struct sat_table *t,
 		   const struct sat_id *id, struct sat_err *err)
 {
@@ -488,11 +517,11 @@ int sat_row_derive(struct sat_replica *r, const struct sat_table *t,
 
 	if (rc != SAT_OK)
 		return rc;
-	/* Edits of a row that has left: what is there stays until they are
-	 * answered, nothing is made up from fragments. */
-	if (!held.known && held.dirty > 0 && !held.created)
-		return SAT_OK;
-	rc = siblings_put(r, t, id, &held.row, err);
+	if (!held.known && held.dirty > 0 && !held.inserts)
+		return show_ghost(r, t, id, err);
+	rc = sat_ghosts_drop(r, t, id, err);
+	if (rc == SAT_OK)
+		rc = siblings_put(r, t, id, &held.row, err);
 	if (rc != SAT_OK)
 		return rc;
 	if (!sat_row_exists(&held.row) || !sat_row_alive(&held.row))

@@ -26,11 +26,21 @@ int sat_start_over(struct sat_replica *r, enum sat_refresh how,
 static int reopen_one(struct sat_replica *r, uint64_t seq, struct sat_err *err)
 {
 	struct sat_changeset cs;
+	bool known, dirty;
 	int rc = sat_outbox_decode(r, seq, &cs, err);
 
-	if (rc != SAT_OK)
-		return rc;
-	return sat_outbox_lay(r, seq, cs.deltas, cs.delta_count, err);
+	if (rc == SAT_OK)
+		rc = sat_outbox_lay(r, seq, cs.deltas, cs.delta_count, err);
+	for (uint32_t i = 0; rc == SAT_OK && i < cs.delta_count; i++) {
+		const struct sat_delta *d = &cs.deltas[i];
+
+		/* the row shows it already, or has left since */
+		rc = sat_held_any(r, d->table, &d->id, &known, &dirty, err);
+		sat_arena_reset(&r->row);
+		if (rc == SAT_OK && !known)
+			rc = sat_row_derive(r, d->table, &d->id, err);
+	}
+	return rc;
 }
 
 static int reopen(struct sat_replica *r, uint64_t last_seq, struct sat_err *err)

@@ -274,6 +274,33 @@ def reject(d, n, deltas, seq=None):
     db.close()
 
 
+def test_changes_without_their_row_are_listed():
+    d = Device()
+    assert d.json("rejected", "waiting") == []
+    assert d.json("status")["orphans"] == 0
+    db = d.connect()
+    db.executemany(
+        "INSERT INTO _satchel_ghost VALUES(3,"
+        " x'00000000000070008000000000000001', 4, 'update', 1600000000000,"
+        " ?, ?, ?)",
+        [("phone", "100", "555"), ("tags", '["a"]', '["b"]')])
+    db.commit()
+    db.close()
+    got = d.json("rejected", "waiting")
+    assert [(x["field"], x["before"], x["after"]) for x in got] == [
+        ("phone", "100", "555"), ("tags", '["a"]', '["b"]')], got
+    assert got[0]["id"] == "00000000-0000-7000-8000-000000000001", got
+    assert got[0]["op"] == "update" and got[0]["seq"] == 4
+    out = d.ok("rejected", "waiting")
+    assert "100" in out and "555" in out, out
+    assert "Before" in out and "修改前" in d.ok("rejected", "waiting", lang="zh")
+    assert d.json("status")["orphans"] == 1
+    assert "row is not here: 1 (see: satchel rejected waiting)" in d.ok("status")
+    assert "记录不在本机的修改：1" in d.ok("status", lang="zh")
+    d.fails(2, "rejected", "waiting", "1")
+    d.close()
+
+
 def test_rejected_changes_can_be_seen_retried_and_dropped():
     d = filled()
     reject(d, 1, [{"table": "account", "id": uuid(1), "op": "update",
