@@ -83,6 +83,7 @@ void sat_db_forget(struct sat_db *db)
 		(void)sqlite3_finalize(db->cache[i].stmt);
 		db->cache[i] = (struct sat_db_cached){ 0 };
 	}
+	memset(db->recent, 0, sizeof db->recent);
 	db->count = 0;
 }
 
@@ -147,11 +148,33 @@ static sqlite3_stmt *cache_find(const struct sat_db *db, const char *sql,
 	return NULL;
 }
 
+static struct sat_db_recent *recent_of(struct sat_db *db, const char *sql)
+{
+	return &db->recent[(uintptr_t)sql / 8 & (SAT_DB_RECENT - 1)];
+}
+
+/* The same address is mostly, but not surely, the same text. */
+static sqlite3_stmt *find_stmt(struct sat_db *db, const char *sql,
+			       uint64_t *ret_hash)
+{
+	struct sat_db_recent *recent = recent_of(db, sql);
+	sqlite3_stmt *found = recent->stmt;
+
+	if (recent->sql == sql && found != NULL && !sqlite3_stmt_busy(found) &&
+	    strcmp(sqlite3_sql(found), sql) == 0)
+		return found;
+	*ret_hash = hash_text(sql);
+	found = cache_find(db, sql, *ret_hash);
+	if (found != NULL)
+		*recent = (struct sat_db_recent){ sql, found };
+	return found;
+}
+
 int sat_db_stmt(struct sat_db *db, const char *sql, struct sqlite3_stmt **ret,
 		struct sat_err *err)
 {
-	struct sat_db_cached entry = { .hash = hash_text(sql) };
-	sqlite3_stmt *found = cache_find(db, sql, entry.hash);
+	struct sat_db_cached entry = { .hash = 0 };
+	sqlite3_stmt *found = find_stmt(db, sql, &entry.hash);
 	int rc, code;
 
 	if (found != NULL) {

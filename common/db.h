@@ -25,7 +25,18 @@ struct sqlite3;
 struct sqlite3_stmt;
 struct sat_db_cached;
 
-enum { SAT_DB_STATEMENTS_MAX = 4096, SAT_DB_BUSY_MS = 5000 };
+enum {
+	SAT_DB_STATEMENTS_MAX = 4096,
+	SAT_DB_BUSY_MS = 5000,
+	SAT_DB_RECENT = 64, /* a power of 2 */
+};
+
+/* A text that was asked for from that address lately: its statement is found
+ * without hashing the text. */
+struct sat_db_recent {
+	const char *sql;
+	struct sqlite3_stmt *stmt;
+};
 
 /* How to open. Zero means the default everywhere. */
 struct sat_db_options {
@@ -50,6 +61,7 @@ struct sat_db {
 	struct sqlite3 *handle;
 	struct sat_db_cached *cache; /* open addressing, cap a power of 2    */
 	uint32_t count, cap;
+	struct sat_db_recent recent[SAT_DB_RECENT];
 	uint32_t version; /* user_version found in the file                  */
 };
 

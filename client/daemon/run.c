@@ -382,6 +382,8 @@ static int open_folder(struct daemon *d, struct sat_err *err)
 	if (rc == SAT_OK)
 		rc = sat_replica_open(d->replica_path, &d->replica, err);
 	if (rc == SAT_OK)
+		rc = sat_replica_still(d->replica, err);
+	if (rc == SAT_OK)
 		rc = sat_replica_status(d->replica, &s, err);
 	if (rc == SAT_OK)
 		rc = sat_daemon_finish_renewal(dir, s.replica, err);

@@ -91,16 +91,21 @@ static struct sat_hash stored_hash(struct sat_replica *r,
 	return h;
 }
 
-int sat_state_put(struct sat_replica *r, const struct sat_table *t,
-		  const struct sat_id *id, const struct sat_state *s,
-		  struct sat_err *err)
+#define INSERT_ROW                                              \
+	"INSERT INTO _satchel_row(t, id, seq, h, meta, scopes)" \
+	" VALUES(?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT(t, id) DO "
+
+/* sql: INSERT_ROW with what is to be done about one that is there. */
+static int row_put(struct sat_replica *r, const struct sat_table *t,
+		   const struct sat_id *id, const struct sat_state *s,
+		   const char *sql, struct sat_hash *ret, struct sat_err *err)
 {
 	struct sat_value args[6];
 	struct sat_hash h;
 	struct sat_slice scopes;
 
 	h = sat_held_hash(r, t, id, s->meta, s->values);
-	sat_digest_add(r, h, s->scope_count);
+	*ret = h;
 	if (sat_numbers_pack(&r->row, s->scopes, s->scope_count, &scopes) !=
 	    SAT_OK)
 		return no_memory(err);
@@ -110,13 +115,39 @@ int sat_state_put(struct sat_replica *r, const struct sat_table *t,
 	args[3] = sat_value_int((int64_t)h.low);
 	args[4] = sat_value_blob(s->meta);
 	args[5] = sat_value_blob(scopes);
-	return sat_db_do(&r->db,
-			 "INSERT INTO _satchel_row(t, id, seq, h, meta,"
-			 " scopes) VALUES(?1, ?2, ?3, ?4, ?5, ?6)"
-			 " ON CONFLICT(t, id) DO UPDATE SET"
-			 " seq = excluded.seq, h = excluded.h,"
-			 " meta = excluded.meta, scopes = excluded.scopes",
-			 args, 6, err);
+	return sat_db_do(&r->db, sql, args, 6, err);
+}
+
+int sat_state_put(struct sat_replica *r, const struct sat_table *t,
+		  const struct sat_id *id, const struct sat_state *s,
+		  struct sat_err *err)
+{
+	struct sat_hash h;
+	int rc = row_put(r, t, id, s,
+			 INSERT_ROW "UPDATE SET"
+				    " seq = excluded.seq, h = excluded.h,"
+				    " meta = excluded.meta,"
+				    " scopes = excluded.scopes",
+			 &h, err);
+
+	if (rc == SAT_OK)
+		sat_digest_add(r, h, s->scope_count);
+	return rc;
+}
+
+/* The same for a row that is mostly not there, in one statement less: while
+ * the replica fills. *ret_taken: it was not. */
+static int state_insert(struct sat_replica *r, const struct sat_table *t,
+			const struct sat_id *id, const struct sat_state *s,
+			bool *ret_taken, struct sat_err *err)
+{
+	struct sat_hash h;
+	int rc = row_put(r, t, id, s, INSERT_ROW "NOTHING", &h, err);
+
+	*ret_taken = rc == SAT_OK && sqlite3_changes(r->db.handle) > 0;
+	if (*ret_taken)
+		sat_digest_add(r, h, s->scope_count);
+	return rc;
 }
 
 int sat_state_forget(struct sat_replica *r, const struct sat_table *t,
@@ -165,7 +196,25 @@ static int is_dirty(struct sat_replica *r, const struct sat_table *t,
 {
 	bool known;
 
-	return sat_held_any(r, t, id, &known, ret, err);
+	*ret = false;
+	return r->any_dirty ? sat_held_any(r, t, id, &known, ret, err) : SAT_OK;
+}
+
+int sat_apply_look(struct sat_replica *r, struct sat_err *err)
+{
+	sqlite3_stmt *st;
+	int rc = sat_db_find(&r->db,
+			     "SELECT EXISTS(SELECT 1 FROM _satchel_dirty),"
+			     " EXISTS(SELECT 1 FROM _satchel_orphan) OR"
+			     " EXISTS(SELECT 1 FROM _satchel_ghost)",
+			     NULL, 0, &st, err);
+
+	if (rc != SAT_OK || st == NULL)
+		return rc;
+	r->any_dirty = sqlite3_column_int(st, 0) != 0;
+	r->any_orphan = sqlite3_column_int(st, 1) != 0;
+	sat_db_reset(st);
+	return SAT_OK;
 }
 
 static int orphan_remove(struct sat_replica *r, const struct sat_table *t,
@@ -173,9 +222,10 @@ static int orphan_remove(struct sat_replica *r, const struct sat_table *t,
 {
 	char text[SAT_UUID_CHARS + 1];
 	struct sat_value args[2] = { sat_value_int(t->no) };
-
 	int rc;
 
+	if (!r->any_orphan)
+		return SAT_OK;
 	sat_id_format(id, text);
 	args[1] = sat_bind_str(text);
 	rc = sat_db_do(&r->db,
@@ -252,6 +302,25 @@ static bool may_have_siblings(struct sat_replica *r, const struct sat_table *t,
 	return false;
 }
 
+static int arrive_new(struct sat_replica *r, const struct sat_table *t,
+		      const struct sat_id *id, uint32_t scope,
+		      struct sat_state *s, bool *ret_taken, struct sat_err *err)
+{
+	struct sat_held none = { .known = false };
+	int rc;
+
+	s->scopes = &scope;
+	s->scope_count = 1;
+	s->siblings = may_have_siblings(r, t, id, s);
+	rc = state_insert(r, t, id, s, ret_taken, err);
+	if (rc != SAT_OK || !*ret_taken)
+		return rc;
+	none.values =
+		sat_arena_array(&r->row, t->column_count, sizeof *none.values);
+	return none.values == NULL ? no_memory(err)
+				   : sat_state_show(r, t, id, &none, s, err);
+}
+
 int sat_row_arrive(struct sat_replica *r, const struct sat_table *t,
 		   const struct sat_id *id, uint32_t scope, struct sat_state *s,
 		   struct sat_err *err)
@@ -260,7 +329,14 @@ int sat_row_arrive(struct sat_replica *r, const struct sat_table *t,
 	struct sat_hash h = { 0, 0 };
 	uint32_t *scopes;
 	uint32_t before;
-	int rc = sat_held_peek(r, t, id, &old, err);
+	bool taken = false;
+	int rc = SAT_OK;
+
+	if (r->facts.cursor == 0)
+		rc = arrive_new(r, t, id, scope, s, &taken, err);
+	if (rc != SAT_OK || taken)
+		return rc;
+	rc = sat_held_peek(r, t, id, &old, err);
 
 	if (rc == SAT_OK)
 		rc = scopes_of(r, &old, &scopes, &before, err);
@@ -315,9 +391,9 @@ static int orphan_add(struct sat_replica *r, const struct sat_table *t,
 {
 	char text[SAT_UUID_CHARS + 1];
 	struct sat_value args[2] = { sat_value_int(t->no) };
-
 	int rc;
 
+	r->any_orphan = true;
 	sat_id_format(id, text);
 	args[1] = sat_bind_str(text);
 	rc = sat_db_do(&r->db,

@@ -15,6 +15,10 @@ struct sat_state {
 	bool siblings; /* the list of siblings must be looked at */
 };
 
+/* Once before many rows are applied: what does not exist at all need not be
+ * looked for at each of them. */
+int sat_apply_look(struct sat_replica *r, struct sat_err *err) SAT_MUST_CHECK;
+
 /* The stored state without overlay and without decoding: known, seq, low,
  * meta, scopes, values (NULLs when there are none), has_base. */
 int sat_held_peek(struct sat_replica *r, const struct sat_table *t,

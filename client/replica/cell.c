@@ -98,31 +98,36 @@ int sat_cell_read(struct sat_arena *a, const struct sat_column *c,
 	return rc;
 }
 
-static int bind_ref(sqlite3_stmt *st, int at, struct sat_slice s)
+static int bind_ref(struct sat_arena *a, sqlite3_stmt *st, int at,
+		    struct sat_slice s)
 {
-	char text[SAT_UUID_CHARS + 1];
+	char *text = sat_arena_alloc(a, SAT_UUID_CHARS + 1);
 	struct sat_id id;
 
+	if (text == NULL)
+		return SQLITE_NOMEM;
 	if (s.len != sizeof id.b)
 		return sqlite3_bind_null(st, at);
 	memcpy(id.b, s.ptr, sizeof id.b);
 	sat_id_format(&id, text);
-	return sqlite3_bind_text(st, at, text, SAT_UUID_CHARS,
-				 SQLITE_TRANSIENT);
+	return sqlite3_bind_text(st, at, text, SAT_UUID_CHARS, SQLITE_STATIC);
 }
 
-static int bind_hex(sqlite3_stmt *st, int at, struct sat_slice s)
+static int bind_hex(struct sat_arena *a, sqlite3_stmt *st, int at,
+		    struct sat_slice s)
 {
-	char text[65];
+	char *text = sat_arena_alloc(a, 65);
 
+	if (text == NULL)
+		return SQLITE_NOMEM;
 	if (s.len != 32)
 		return sqlite3_bind_null(st, at);
 	sat_hex_format(s.ptr, s.len, text);
-	return sqlite3_bind_text(st, at, text, 64, SQLITE_TRANSIENT);
+	return sqlite3_bind_text(st, at, text, 64, SQLITE_STATIC);
 }
 
-int sat_cell_bind(sqlite3_stmt *st, int at, const struct sat_column *c,
-		  const struct sat_value *v)
+int sat_cell_bind(struct sat_arena *a, sqlite3_stmt *st, int at,
+		  const struct sat_column *c, const struct sat_value *v)
 {
 	switch (v->kind) {
 	case SAT_INT:
@@ -132,10 +137,10 @@ int sat_cell_bind(sqlite3_stmt *st, int at, const struct sat_column *c,
 	case SAT_TEXT:
 		return sqlite3_bind_text64(
 			st, at, v->s.len == 0 ? "" : (const char *)v->s.ptr,
-			v->s.len, SQLITE_TRANSIENT, SQLITE_UTF8);
+			v->s.len, SQLITE_STATIC, SQLITE_UTF8);
 	case SAT_BLOB:
-		return c->type == SAT_TYPE_REF ? bind_ref(st, at, v->s)
-					       : bind_hex(st, at, v->s);
+		return c->type == SAT_TYPE_REF ? bind_ref(a, st, at, v->s)
+					       : bind_hex(a, st, at, v->s);
 	case SAT_NULL:
 		break;
 	}

@@ -165,6 +165,7 @@ int sat_txn_begin(struct sat_replica *r, struct sat_err *err)
 	if (rc != SAT_OK)
 		return rc;
 	r->guarded = false;
+	r->any_dirty = r->any_orphan = true;
 	sat_arena_reset(&r->batch);
 	rc = sat_facts_load(r, err);
 	if (rc != SAT_OK)
@@ -176,7 +177,7 @@ int sat_guard(struct sat_replica *r, struct sat_err *err)
 {
 	int rc;
 
-	if (r->guarded)
+	if (r->guarded || r->still)
 		return SAT_OK;
 	rc = sat_db_do(&r->db, "INSERT INTO _satchel_guard(busy) VALUES(1)",
 		       NULL, 0, err);

@@ -77,11 +77,14 @@ static int put(struct sat_replica *r, const struct sat_delta *d, uint64_t seq,
 	if (rc != SAT_OK)
 		return rc;
 	if (c != NULL)
-		code = sat_cell_bind(st, 7, c, &before);
+		code = sat_cell_bind(&r->row, st, 7, c, &before);
 	if (c != NULL && code == SQLITE_OK)
-		code = sat_cell_bind(st, 8, c, &value);
-	if (code != SQLITE_OK)
-		return sat_db_fail(&r->db, code, "replica_ghost", err);
+		code = sat_cell_bind(&r->row, st, 8, c, &value);
+	if (code != SQLITE_OK) {
+		rc = sat_db_fail(&r->db, code, "replica_ghost", err);
+		sat_db_reset(st);
+		return rc;
+	}
 	return sat_db_run(&r->db, st, err);
 }
 
@@ -108,6 +111,7 @@ int sat_ghosts_list(struct sat_replica *r, const struct sat_table *t,
 	bool row = true;
 	int rc = sat_ghosts_drop(r, t, id, err);
 
+	r->any_orphan = true;
 	if (rc == SAT_OK)
 		rc = sat_db_stmt(&r->db,
 				 "SELECT delta FROM _satchel_dirty WHERE"

@@ -83,7 +83,11 @@ struct sat_replica {
 	struct sat_clock_step steps[SAT_REPLICA_STEPS_MAX];
 	uint32_t step_count;
 	int64_t data_version;
-	bool counted;        /* all rows were hashed since the start      */
+	bool counted; /* all rows were hashed since the start      */
+	bool still;   /* our own connection runs no triggers       */
+	/* Is there any at all? True when nobody has looked. Ghosts count as
+	 * orphans. */
+	bool any_dirty, any_orphan;
 	bool guarded;        /* the apply guard is on in this transaction */
 	struct sat_buf part; /* of a page that comes in several frames */
 	struct sat_msg_rows part_of;
@@ -184,9 +188,10 @@ int sat_cell_read(struct sat_arena *a, const struct sat_column *c,
 		  sqlite3_stmt *st, int at, struct sat_value *ret,
 		  const char **ret_why) SAT_MUST_CHECK;
 
-/* A value in the device form; SQLITE_* code. Copies. */
-int sat_cell_bind(sqlite3_stmt *st, int at, const struct sat_column *c,
-		  const struct sat_value *v);
+/* A value in the device form; SQLITE_* code. Borrows text until the statement
+ * is reset; what has another form here goes to the arena. */
+int sat_cell_bind(struct sat_arena *a, sqlite3_stmt *st, int at,
+		  const struct sat_column *c, const struct sat_value *v);
 
 /* The values of a row, packed: columns by number, NULLs left out. */
 int sat_values_pack(const struct sat_table *t, const struct sat_value *values,

@@ -69,6 +69,7 @@ int sat_outbox_lay(struct sat_replica *r, uint64_t seq,
 	struct sat_buf scratch;
 	int rc = SAT_OK;
 
+	r->any_dirty = true;
 	sat_buf_init(&scratch, SAT_CHANGESET_BYTES_MAX);
 	for (uint32_t i = 0; rc == SAT_OK && i < count; i++)
 		rc = put_dirty(r, &deltas[i], i, seq, &scratch, err);

@@ -71,6 +71,7 @@ int sat_replica_open(const char *path, struct sat_replica **ret,
 {
 	struct sat_db_options o = options_for(path);
 	struct sat_replica *r = replica_new();
+	int64_t rows = 1;
 	int rc;
 
 	if (r == NULL)
@@ -88,12 +89,28 @@ int sat_replica_open(const char *path, struct sat_replica **ret,
 	if (rc == SAT_OK)
 		rc = sat_db_int(&r->db, "PRAGMA data_version", 0,
 				&r->data_version, err);
+	if (rc == SAT_OK)
+		rc = sat_db_int(&r->db,
+				"SELECT EXISTS(SELECT 1 FROM _satchel_row)", 1,
+				&rows, err);
+	r->counted = rows == 0; /* nothing to count: all of it is to come */
 	sat_arena_reset(&r->batch);
 	if (rc != SAT_OK) {
 		sat_replica_close(r);
 		return rc;
 	}
 	*ret = r;
+	return SAT_OK;
+}
+
+int sat_replica_still(struct sat_replica *r, struct sat_err *err)
+{
+	int code = sqlite3_db_config(r->db.handle,
+				     SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, NULL);
+
+	if (code != SQLITE_OK)
+		return sat_db_fail(&r->db, code, "replica_still", err);
+	r->still = true;
 	return SAT_OK;
 }
 

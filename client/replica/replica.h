@@ -57,6 +57,12 @@ int sat_replica_harvest(struct sat_replica *r, int64_t now_raw_ms,
 int sat_replica_changed(struct sat_replica *r, bool *ret,
 			struct sat_err *err) SAT_MUST_CHECK;
 
+/* From here on nothing that this handle writes is captured: its connection
+ * runs no triggers, which cost more than the rows do. For a process that never
+ * writes as a person does, as the daemon; call it right after opening. */
+int sat_replica_still(struct sat_replica *r,
+		      struct sat_err *err) SAT_MUST_CHECK;
+
 /* The highest seq harvested, by any call of this header: verdicts, pages and
  * checkpoints harvest first. 0: none yet. Costs nothing. */
 uint64_t sat_replica_outbox_last(const struct sat_replica *r);

@@ -121,6 +121,9 @@ static int apply_page(struct sat_replica *r, enum stage_kind kind,
 		rc = is_granted(r, scope, &granted, err);
 	if (rc != SAT_OK || !granted)
 		return rc; /* the scope was lost meanwhile */
+	rc = sat_apply_look(r, err);
+	if (rc != SAT_OK)
+		return rc;
 	if (kind == STAGE_EVICT)
 		return apply_evict(r, scope, t, bytes, err);
 	rc = sat_page_decode(t, bytes, kind == STAGE_REFS, &r->batch, &page,
@@ -187,9 +190,10 @@ static int stage_page(struct sat_replica *r, const struct sat_msg_rows *m,
 	struct sat_page page;
 	int rc = find_table(r, m->table_no, &t, err);
 
-	/* What cannot be read is refused now, while the sender is there. */
+	/* What cannot be read is refused now, while the sender is there; a
+	 * page that is applied at once is read then. */
 	sat_arena_reset(&r->batch);
-	if (rc == SAT_OK)
+	if (rc == SAT_OK && r->facts.cursor > 0)
 		rc = sat_page_decode(t, bytes, m->refs, &r->batch, &page, err);
 	if (rc == SAT_OK)
 		rc = sat_txn_begin(r, err);

@@ -94,9 +94,13 @@ int sat_typed_write(struct sat_replica *r, const struct sat_table *t,
 	if (rc != SAT_OK)
 		return rc;
 	for (uint16_t i = 0; code == SQLITE_OK && i < t->column_count; i++)
-		code = sat_cell_bind(st, i + 2, &t->columns[i], &values[i]);
-	if (code != SQLITE_OK)
-		return sat_db_fail(&r->db, code, "replica_write", err);
+		code = sat_cell_bind(&r->row, st, i + 2, &t->columns[i],
+				     &values[i]);
+	if (code != SQLITE_OK) {
+		rc = sat_db_fail(&r->db, code, "replica_write", err);
+		sat_db_reset(st);
+		return rc;
+	}
 	return sat_db_run(&r->db, st, err);
 }
 
@@ -447,9 +451,12 @@ static int sibling_put(struct sat_replica *r, const struct sat_table *t,
 		rc = sat_db_bind(&r->db, st, 1, args, 7, err);
 	if (rc != SAT_OK)
 		return rc;
-	code = sat_cell_bind(st, 8, c, &w->value);
-	if (code != SQLITE_OK)
-		return sat_db_fail(&r->db, code, "replica_sibling", err);
+	code = sat_cell_bind(&r->row, st, 8, c, &w->value);
+	if (code != SQLITE_OK) {
+		rc = sat_db_fail(&r->db, code, "replica_sibling", err);
+		sat_db_reset(st);
+		return rc;
+	}
 	return sat_db_run(&r->db, st, err);
 }
 

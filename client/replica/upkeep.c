@@ -1,5 +1,5 @@
 /* Housekeeping: the WAL, old changesets, clock steps, and counting again. */
-#include "client/replica/internal.h"
+#include "client/replica/apply.h"
 
 #include <stdio.h>
 #include <sys/stat.h>
@@ -108,7 +108,7 @@ static int count_row(struct sat_replica *r, const struct sat_table *t,
 	struct sat_held held;
 	struct sat_hash h;
 	uint32_t *scopes, count;
-	int rc = sat_held_load(r, t, id, NULL, &held, err);
+	int rc = sat_held_peek(r, t, id, &held, err);
 
 	if (rc == SAT_OK &&
 	    sat_numbers_unpack(&r->row, held.scopes, &scopes, &count) != SAT_OK)

@@ -96,6 +96,7 @@ void reopen(struct fixture *f)
 	sat_replica_close(f->r);
 	f->r = NULL;
 	OK(sat_replica_open(f->path, &f->r, &f->err));
+	OK(sat_replica_still(f->r, &f->err)); /* as the daemon */
 	f->c = sat_replica_catalogue(f->r);
 	for (uint32_t i = 0; i < f->row_count; i++)
 		f->rows[i].table =
