@@ -58,21 +58,27 @@ void sat_id_format(const struct sat_id *id, char out[SAT_UUID_CHARS + 1])
 
 bool sat_id_parse(struct sat_slice text, struct sat_id *ret)
 {
+	/* one more than the value; random digits would miss every branch */
+	static const uint8_t lower[256] = {
+		['0'] = 1,  ['1'] = 2,  ['2'] = 3,  ['3'] = 4,
+		['4'] = 5,  ['5'] = 6,  ['6'] = 7,  ['7'] = 8,
+		['8'] = 9,  ['9'] = 10, ['a'] = 11, ['b'] = 12,
+		['c'] = 13, ['d'] = 14, ['e'] = 15, ['f'] = 16,
+	};
 	struct sat_id id;
 	const uint8_t *p = text.ptr;
+	unsigned high, low;
 
 	if (text.len != SAT_UUID_CHARS)
 		return false;
-	for (size_t i = 0; i < SAT_UUID_CHARS; i++) {
-		if (p[i] >= 'A' && p[i] <= 'F')
-			return false;
-	}
 	for (size_t i = 0; i < sizeof id.b; i++) {
 		if (id_hyphen(i) && *p++ != '-')
 			return false;
-		if (!sat_hex_parse((struct sat_slice){ p, 2 }, &id.b[i], 1))
+		high = lower[*p++];
+		low = lower[*p++];
+		if (high == 0 || low == 0)
 			return false;
-		p += 2;
+		id.b[i] = (uint8_t)((high - 1) << 4 | (low - 1));
 	}
 	*ret = id;
 	return true;
@@ -122,11 +128,26 @@ static size_t utf8_length(const uint8_t *p, size_t left)
 	return n;
 }
 
+/* Eight bytes of ASCII at a time, no NUL among them: most of all text. */
+static bool plain8(const uint8_t *p)
+{
+	const uint64_t ones = UINT64_C(0x0101010101010101);
+	uint64_t v;
+
+	memcpy(&v, p, sizeof v);
+	/* v - ones borrows into a top bit where a byte is 0 */
+	return ((v | (v - ones)) & ones << 7) == 0;
+}
+
 bool sat_utf8_valid(struct sat_slice s)
 {
 	size_t at = 0, n;
 
 	while (at < s.len) {
+		if (s.len - at >= 8 && plain8(s.ptr + at)) {
+			at += 8;
+			continue;
+		}
 		n = utf8_length(s.ptr + at, s.len - at);
 		if (n == 0)
 			return false;

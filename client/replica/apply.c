@@ -135,11 +135,9 @@ int sat_state_put(struct sat_replica *r, const struct sat_table *t,
 	return rc;
 }
 
-/* The same for a row that is mostly not there, in one statement less: while
- * the replica fills. *ret_taken: it was not. */
-static int state_insert(struct sat_replica *r, const struct sat_table *t,
-			const struct sat_id *id, const struct sat_state *s,
-			bool *ret_taken, struct sat_err *err)
+int sat_state_insert(struct sat_replica *r, const struct sat_table *t,
+		     const struct sat_id *id, const struct sat_state *s,
+		     bool *ret_taken, struct sat_err *err)
 {
 	struct sat_hash h;
 	int rc = row_put(r, t, id, s, INSERT_ROW "NOTHING", &h, err);
@@ -206,13 +204,15 @@ int sat_apply_look(struct sat_replica *r, struct sat_err *err)
 	int rc = sat_db_find(&r->db,
 			     "SELECT EXISTS(SELECT 1 FROM _satchel_dirty),"
 			     " EXISTS(SELECT 1 FROM _satchel_orphan) OR"
-			     " EXISTS(SELECT 1 FROM _satchel_ghost)",
+			     " EXISTS(SELECT 1 FROM _satchel_ghost),"
+			     " EXISTS(SELECT 1 FROM _satchel_base)",
 			     NULL, 0, &st, err);
 
 	if (rc != SAT_OK || st == NULL)
 		return rc;
 	r->any_dirty = sqlite3_column_int(st, 0) != 0;
 	r->any_orphan = sqlite3_column_int(st, 1) != 0;
+	r->any_base = sqlite3_column_int(st, 2) != 0;
 	sat_db_reset(st);
 	return SAT_OK;
 }
@@ -312,7 +312,7 @@ static int arrive_new(struct sat_replica *r, const struct sat_table *t,
 	s->scopes = &scope;
 	s->scope_count = 1;
 	s->siblings = may_have_siblings(r, t, id, s);
-	rc = state_insert(r, t, id, s, ret_taken, err);
+	rc = sat_state_insert(r, t, id, s, ret_taken, err);
 	if (rc != SAT_OK || !*ret_taken)
 		return rc;
 	none.values =

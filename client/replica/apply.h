@@ -31,6 +31,19 @@ int sat_state_put(struct sat_replica *r, const struct sat_table *t,
 		  const struct sat_id *id, const struct sat_state *s,
 		  struct sat_err *err) SAT_MUST_CHECK;
 
+/* The same for a row that is mostly not there, in one statement: *ret_taken
+ * says that it was not. One that is there is left alone. */
+int sat_state_insert(struct sat_replica *r, const struct sat_table *t,
+		     const struct sat_id *id, const struct sat_state *s,
+		     bool *ret_taken, struct sat_err *err) SAT_MUST_CHECK;
+
+/* fold.c: settle the rows of an accepted changeset from delta *from on, at most
+ * limit of them; *from is then where to go on, *ret_done says that there is
+ * nothing more. */
+int sat_fold_rows(struct sat_replica *r, const struct sat_msg_verdict *v,
+		  int64_t limit, uint64_t *from, bool *ret_done,
+		  struct sat_err *err) SAT_MUST_CHECK;
+
 /* Drop the stored state and its values; the typed row stays. */
 int sat_state_forget(struct sat_replica *r, const struct sat_table *t,
 		     const struct sat_id *id,

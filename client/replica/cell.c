@@ -147,6 +147,28 @@ int sat_cell_bind(struct sat_arena *a, sqlite3_stmt *st, int at,
 	return sqlite3_bind_null(st, at);
 }
 
+bool sat_cell_same(sqlite3_stmt *st, int at, const struct sat_column *c,
+		   const struct sat_value *v)
+{
+	struct sat_value cell = sat_db_column(st, at);
+	char text[65];
+	struct sat_id id;
+
+	if (v->kind != SAT_BLOB)
+		return sat_value_equal(&cell, v);
+	if (cell.kind != SAT_TEXT)
+		return false;
+	if (c->type == SAT_TYPE_REF && v->s.len == sizeof id.b) {
+		memcpy(id.b, v->s.ptr, sizeof id.b);
+		sat_id_format(&id, text);
+	} else if (c->type != SAT_TYPE_REF && v->s.len == 32) {
+		sat_hex_format(v->s.ptr, v->s.len, text);
+	} else {
+		return false;
+	}
+	return sat_slice_equal(cell.s, sat_slice_str(text));
+}
+
 struct sat_value sat_bind_u64(uint64_t v)
 {
 	return sat_value_int((int64_t)v);

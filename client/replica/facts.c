@@ -165,7 +165,7 @@ int sat_txn_begin(struct sat_replica *r, struct sat_err *err)
 	if (rc != SAT_OK)
 		return rc;
 	r->guarded = false;
-	r->any_dirty = r->any_orphan = true;
+	r->any_dirty = r->any_orphan = r->any_base = true;
 	sat_arena_reset(&r->batch);
 	rc = sat_facts_load(r, err);
 	if (rc != SAT_OK)

@@ -5,7 +5,7 @@
  * between only tells when a column last changed. Deltas are then sorted so
  * that what refers comes after what it refers to, and alike ones are
  * neighbours, which is what the columnar coding likes. */
-#include "client/replica/internal.h"
+#include "client/replica/apply.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -507,11 +507,13 @@ static int harvest_pending(struct sat_replica *r, bool coalesced,
 			   struct sat_err *err)
 {
 	struct sweep s = { .r = r, .coalesced = coalesced };
-	int rc = sat_db_stmt(&r->db,
-			     "SELECT t, id, n, op, at FROM _satchel_pending"
-			     " ORDER BY t, id, n",
-			     &s.st, err);
+	int rc = sat_apply_look(r, err);
 
+	if (rc == SAT_OK)
+		rc = sat_db_stmt(&r->db,
+				 "SELECT t, id, n, op, at FROM _satchel_pending"
+				 " ORDER BY t, id, n",
+				 &s.st, err);
 	if (rc != SAT_OK)
 		return rc;
 	sat_arena_init(&s.image[0], SAT_REPLICA_SCRATCH_MAX);

@@ -87,7 +87,7 @@ struct sat_replica {
 	bool still;   /* our own connection runs no triggers       */
 	/* Is there any at all? True when nobody has looked. Ghosts count as
 	 * orphans. */
-	bool any_dirty, any_orphan;
+	bool any_dirty, any_orphan, any_base;
 	bool guarded;        /* the apply guard is on in this transaction */
 	struct sat_buf part; /* of a page that comes in several frames */
 	struct sat_msg_rows part_of;
@@ -193,6 +193,10 @@ int sat_cell_read(struct sat_arena *a, const struct sat_column *c,
 int sat_cell_bind(struct sat_arena *a, sqlite3_stmt *st, int at,
 		  const struct sat_column *c, const struct sat_value *v);
 
+/* Is that what sat_cell_bind would have stored? */
+bool sat_cell_same(sqlite3_stmt *st, int at, const struct sat_column *c,
+		   const struct sat_value *v);
+
 /* The values of a row, packed: columns by number, NULLs left out. */
 int sat_values_pack(const struct sat_table *t, const struct sat_value *values,
 		    struct sat_buf *out) SAT_MUST_CHECK;
@@ -213,7 +217,8 @@ struct sat_value sat_bind_str(const char *s);
 int sat_column_copy(struct sat_arena *a, sqlite3_stmt *st, int at,
 		    struct sat_slice *ret) SAT_MUST_CHECK;
 
-/* ---- state.c ------------------------------------------------------------ */
+/* ---- state.c, typed.c
+ * ------------------------------------------------------------ */
 
 /* What the replica holds of one row. Everything is in the row arena or
  * borrowed from the caller's values. */
@@ -251,6 +256,11 @@ int sat_typed_read(struct sat_replica *r, struct sat_arena *a,
 int sat_typed_write(struct sat_replica *r, const struct sat_table *t,
 		    const struct sat_id *id, const struct sat_value *values,
 		    struct sat_err *err) SAT_MUST_CHECK;
+/* Does the typed row hold exactly these values, in the form that writing them
+ * would give? Reading costs a third of writing. */
+int sat_typed_same(struct sat_replica *r, const struct sat_table *t,
+		   const struct sat_id *id, const struct sat_value *values,
+		   bool *ret, struct sat_err *err) SAT_MUST_CHECK;
 int sat_typed_remove(struct sat_replica *r, const struct sat_table *t,
 		     const struct sat_id *id,
 		     struct sat_err *err) SAT_MUST_CHECK;
@@ -270,6 +280,16 @@ int sat_row_values(struct sat_replica *r, const struct sat_table *t,
 /* Make the typed row what server state and overlay say, and the siblings. */
 int sat_row_derive(struct sat_replica *r, const struct sat_table *t,
 		   const struct sat_id *id, struct sat_err *err) SAT_MUST_CHECK;
+
+/* One delta as _satchel_dirty holds it: appended to out. */
+int sat_delta_pack(const struct sat_delta *d, struct sat_dot dot,
+		   struct sat_buf *out) SAT_MUST_CHECK;
+/* Are they of that form? */
+bool sat_delta_packed(struct sat_slice bytes);
+/* Borrows texts from bytes. SAT_OK, SAT_E_CORRUPT, SAT_E_NOMEM. */
+int sat_delta_unpack(struct sat_arena *a, const struct sat_catalogue *c,
+		     struct sat_slice bytes, struct sat_delta *ret,
+		     struct sat_dot *ret_dot) SAT_MUST_CHECK;
 
 /* One stored delta, decoded into the row arena. */
 int sat_delta_decode(struct sat_replica *r, struct sat_slice bytes,

@@ -36,18 +36,15 @@ static int put_bytes(struct sat_replica *r, const struct sat_changeset *cs,
 			 args, 6, err);
 }
 
-/* A changeset of one delta is the form in which the overlay keeps it. */
 static int put_dirty(struct sat_replica *r, struct sat_delta *d, uint32_t i,
 		     uint64_t seq, struct sat_buf *scratch, struct sat_err *err)
 {
-	struct sat_changeset one = head_of(r, seq);
+	struct sat_dot dot = { (uint32_t)r->facts.replica, seq };
 	struct sat_value args[5];
 	int rc;
 
-	one.deltas = d;
-	one.delta_count = 1;
 	sat_buf_clear(scratch);
-	rc = sat_changeset_encode(&one, scratch);
+	rc = sat_delta_pack(d, dot, scratch);
 	if (rc != SAT_OK)
 		return sat_err_set(err, rc, 0, "replica_outbox",
 				   "a change cannot be encoded");

@@ -27,95 +27,11 @@ bool *sat_readable(struct sat_replica *r, const struct sat_table *t)
 	return readable;
 }
 
-/* ---- the typed row ------------------------------------------------------- */
-
 static void id_args(const struct sat_table *t, const struct sat_id *id,
 		    struct sat_value args[2])
 {
 	args[0] = sat_value_int(t->no);
 	args[1] = sat_value_id(id);
-}
-
-int sat_typed_read(struct sat_replica *r, struct sat_arena *a,
-		   const struct sat_table *t, const struct sat_id *id,
-		   struct sat_value **ret, bool *ret_found, int *ret_bad,
-		   const char **ret_why, struct sat_err *err)
-{
-	struct sat_value *values =
-		sat_arena_array(a, t->column_count, sizeof *values);
-	char text[SAT_UUID_CHARS + 1];
-	struct sat_value arg;
-	sqlite3_stmt *st;
-	const char *why;
-	int rc;
-
-	if (values == NULL)
-		return no_memory("replica_read", err);
-	sat_id_format(id, text);
-	arg = sat_bind_str(text);
-	rc = sat_db_find(&r->db, r->sql[t->index].select, &arg, 1, &st, err);
-	if (rc != SAT_OK)
-		return rc;
-	*ret = values;
-	*ret_found = st != NULL;
-	if (ret_bad != NULL)
-		*ret_bad = -1;
-	for (uint16_t i = 0; st != NULL && i < t->column_count; i++) {
-		rc = sat_cell_read(a, &t->columns[i], st, i, &values[i], &why);
-		if (rc == SAT_E_INVAL && ret_bad != NULL && *ret_bad < 0) {
-			*ret_bad = i;
-			*ret_why = why;
-		}
-		if (rc == SAT_E_NOMEM)
-			break;
-	}
-	if (st != NULL)
-		sat_db_reset(st);
-	return rc == SAT_E_NOMEM ? no_memory("replica_read", err) : SAT_OK;
-}
-
-int sat_typed_write(struct sat_replica *r, const struct sat_table *t,
-		    const struct sat_id *id, const struct sat_value *values,
-		    struct sat_err *err)
-{
-	char text[SAT_UUID_CHARS + 1];
-	struct sat_value arg;
-	sqlite3_stmt *st;
-	int code = SQLITE_OK, rc;
-
-	rc = sat_guard(r, err);
-	if (rc != SAT_OK)
-		return rc;
-	sat_id_format(id, text);
-	arg = sat_bind_str(text);
-	rc = sat_db_stmt(&r->db, r->sql[t->index].upsert, &st, err);
-	if (rc == SAT_OK)
-		rc = sat_db_bind(&r->db, st, 1, &arg, 1, err);
-	if (rc != SAT_OK)
-		return rc;
-	for (uint16_t i = 0; code == SQLITE_OK && i < t->column_count; i++)
-		code = sat_cell_bind(&r->row, st, i + 2, &t->columns[i],
-				     &values[i]);
-	if (code != SQLITE_OK) {
-		rc = sat_db_fail(&r->db, code, "replica_write", err);
-		sat_db_reset(st);
-		return rc;
-	}
-	return sat_db_run(&r->db, st, err);
-}
-
-int sat_typed_remove(struct sat_replica *r, const struct sat_table *t,
-		     const struct sat_id *id, struct sat_err *err)
-{
-	char text[SAT_UUID_CHARS + 1];
-	struct sat_value arg;
-	int rc = sat_guard(r, err);
-
-	if (rc != SAT_OK)
-		return rc;
-	sat_id_format(id, text);
-	arg = sat_bind_str(text);
-	return sat_db_do(&r->db, r->sql[t->index].remove, &arg, 1, err);
 }
 
 /* ---- the values under the overlay ---------------------------------------- */
@@ -128,6 +44,7 @@ int sat_base_write(struct sat_replica *r, const struct sat_table *t,
 	struct sat_buf out;
 	int rc;
 
+	r->any_base = true;
 	sat_buf_init(&out, SAT_REPLICA_SCRATCH_MAX);
 	rc = sat_values_pack(t, values, &out);
 	if (rc != SAT_OK) {
@@ -167,6 +84,8 @@ static int base_read(struct sat_replica *r, const struct sat_table *t,
 	sqlite3_stmt *st;
 	int rc;
 
+	if (!r->any_base)
+		return SAT_OK;
 	id_args(t, id, args);
 	rc = sat_db_find(&r->db,
 			 "SELECT data FROM _satchel_base"
@@ -191,16 +110,20 @@ int sat_held_any(struct sat_replica *r, const struct sat_table *t,
 		 const struct sat_id *id, bool *ret_known, bool *ret_dirty,
 		 struct sat_err *err)
 {
+	static const char both[] =
+		"SELECT EXISTS(SELECT 1 FROM _satchel_row WHERE"
+		" t = ?1 AND id = ?2), EXISTS(SELECT 1 FROM"
+		" _satchel_dirty WHERE t = ?1 AND id = ?2)";
+	static const char state[] =
+		"SELECT EXISTS(SELECT 1 FROM _satchel_row WHERE"
+		" t = ?1 AND id = ?2), 0";
 	struct sat_value args[2];
 	sqlite3_stmt *st;
 	int rc;
 
 	id_args(t, id, args);
-	rc = sat_db_find(&r->db,
-			 "SELECT EXISTS(SELECT 1 FROM _satchel_row WHERE"
-			 " t = ?1 AND id = ?2), EXISTS(SELECT 1 FROM"
-			 " _satchel_dirty WHERE t = ?1 AND id = ?2)",
-			 args, 2, &st, err);
+	rc = sat_db_find(&r->db, r->any_dirty ? both : state, args, 2, &st,
+			 err);
 	if (rc != SAT_OK || st == NULL)
 		return rc;
 	*ret_known = sqlite3_column_int(st, 0) != 0;
@@ -262,18 +185,25 @@ int sat_delta_decode(struct sat_replica *r, struct sat_slice bytes,
 		     struct sat_delta *ret, struct sat_dot *ret_dot,
 		     struct sat_err *err)
 {
-	struct sat_changeset cs;
-	int rc = sat_changeset_decode(r->catalogue, bytes, &r->row, &cs, NULL,
-				      err);
+	struct sat_changeset one = { .delta_count = 0 };
+	int rc;
 
-	if (rc == SAT_OK && cs.delta_count != 1)
-		rc = sat_err_set(err, SAT_E_CORRUPT, 0, "replica_delta",
-				 "a stored change is damaged");
-	if (rc != SAT_OK)
-		return rc == SAT_E_NOMEM ? rc : SAT_E_CORRUPT;
-	*ret = cs.deltas[0];
-	*ret_dot = cs.dot;
-	return SAT_OK;
+	if (sat_delta_packed(bytes)) {
+		rc = sat_delta_unpack(&r->row, r->catalogue, bytes, ret,
+				      ret_dot);
+	} else { /* from a program before that form */
+		rc = sat_changeset_decode(r->catalogue, bytes, &r->row, &one,
+					  NULL, err);
+		if (rc == SAT_OK && one.delta_count == 1) {
+			*ret = one.deltas[0];
+			*ret_dot = one.dot;
+			return SAT_OK;
+		}
+		rc = rc == SAT_E_NOMEM ? rc : SAT_E_CORRUPT;
+	}
+	return rc == SAT_OK ? rc
+			    : sat_err_set(err, rc, 0, "replica_delta",
+					  "a stored change is damaged");
 }
 
 /* After a restore the server may know less than the author did; the overlay

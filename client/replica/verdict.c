@@ -35,14 +35,8 @@ static int put_state(struct sat_replica *r, uint64_t seq,
 			 args, 3, err);
 }
 
-/* ---- the rows of a changeset --------------------------------------------- */
-
-struct dirty {
-	const struct sat_table *table;
-	struct sat_id id;
-	uint64_t i;
-	struct sat_slice delta; /* only where asked for */
-};
+/* ---- accepted ---------------------------------------------------------------
+ */
 
 static int count_dirty(struct sat_replica *r, uint64_t seq, int64_t *ret,
 		       struct sat_err *err)
@@ -62,200 +56,12 @@ static int count_dirty(struct sat_replica *r, uint64_t seq, int64_t *ret,
 	return rc;
 }
 
-/* The overlay entries of a changeset from delta `from` on, at most count of
- * them, in the batch arena. */
-static int dirty_rows(struct sat_replica *r, uint64_t seq, uint64_t from,
-		      int64_t count, struct dirty **ret, uint32_t *ret_count,
-		      struct sat_err *err)
-{
-	struct sat_value args[3] = { sat_bind_u64(seq), sat_bind_u64(from),
-				     sat_value_int(count) };
-	struct dirty *all;
-	sqlite3_stmt *st;
-	bool row = true;
-	uint32_t n = 0;
-	int rc = SAT_OK;
-
-	all = sat_arena_array(&r->batch, (size_t)count, sizeof *all);
-	if (rc == SAT_OK && all == NULL)
-		rc = no_memory(err);
-	if (rc == SAT_OK)
-		rc = sat_db_stmt(&r->db,
-				 "SELECT t, id, i FROM _satchel_dirty"
-				 " WHERE seq = ?1 AND i >= ?2 ORDER BY i"
-				 " LIMIT ?3",
-				 &st, err);
-	if (rc == SAT_OK)
-		rc = sat_db_bind(&r->db, st, 1, args, 3, err);
-	while (rc == SAT_OK && row) {
-		rc = sat_db_step(&r->db, st, &row, err);
-		if (rc != SAT_OK || !row || n == count)
-			break;
-		all[n].table = sat_catalogue_table_no(
-			r->catalogue,
-			(uint32_t)(sqlite3_column_int64(st, 0) & UINT16_MAX));
-		all[n].i = (uint64_t)sqlite3_column_int64(st, 2);
-		if (all[n].table != NULL && sat_db_column_id(st, 1, &all[n].id))
-			n++;
-	}
-	*ret = all;
-	*ret_count = n;
-	return rc;
-}
-
 static int drop_dirty(struct sat_replica *r, uint64_t seq, struct sat_err *err)
 {
 	struct sat_value arg = sat_bind_u64(seq);
 
 	return sat_db_do(&r->db, "DELETE FROM _satchel_dirty WHERE seq = ?1",
 			 &arg, 1, err);
-}
-
-/* ---- as held ------------------------------------------------------------- */
-
-/* The delta of that changeset on that row; *ret_first: no earlier one waits. */
-static int read_dirty(struct sat_replica *r, const struct dirty *w,
-		      uint64_t seq, struct sat_slice *ret, bool *ret_first,
-		      struct sat_err *err)
-{
-	struct sat_value args[3] = { sat_value_int(w->table->no),
-				     sat_value_id(&w->id), sat_bind_u64(seq) };
-	sqlite3_stmt *st;
-	int rc = sat_db_find(&r->db,
-			     "SELECT delta, NOT EXISTS(SELECT 1 FROM"
-			     " _satchel_dirty e WHERE e.t = ?1 AND e.id = ?2"
-			     " AND e.seq < ?3) FROM _satchel_dirty d WHERE"
-			     " d.t = ?1 AND d.id = ?2 AND d.seq = ?3",
-			     args, 3, &st, err);
-
-	*ret_first = false;
-	if (rc != SAT_OK || st == NULL)
-		return rc;
-	*ret_first = sqlite3_column_int(st, 1) != 0;
-	rc = sat_column_copy(&r->row, st, 0, ret);
-	sat_db_reset(st);
-	return rc == SAT_OK ? rc : no_memory(err);
-}
-
-/* The state the server has now: the one we hold with this delta, stamped the
- * way the server did. */
-static int fold_state(struct sat_replica *r, const struct dirty *w,
-		      struct sat_held *held, struct sat_slice bytes,
-		      int64_t offset_ms, struct sat_state *ret,
-		      struct sat_buf *meta, struct sat_err *err)
-{
-	struct sat_clock_map clock = { .offset_ms = offset_ms };
-	struct sat_row row = held->base;
-	struct sat_value *values;
-	struct sat_delta d;
-	struct sat_dot dot;
-	int rc = sat_delta_decode(r, bytes, &d, &dot, err);
-
-	if (rc != SAT_OK)
-		return rc;
-	if (sat_overlay_apply(&r->row, &row, &d, dot, &clock) != SAT_OK)
-		return no_memory(err);
-	rc = sat_row_values(r, w->table, &row, &values, err);
-	if (rc != SAT_OK)
-		return rc;
-	rc = sat_meta_encode(w->table, &row, values, meta);
-	if (rc != SAT_OK)
-		return sat_err_set(err, rc, 0, "replica_verdict",
-				   "a row's metadata cannot be encoded");
-	ret->meta = sat_buf_peek(meta);
-	ret->values = values;
-	rc = sat_numbers_unpack(&r->row, held->scopes, &ret->scopes,
-				&ret->scope_count);
-	return rc == SAT_OK ? rc : no_memory(err);
-}
-
-static int fold_row(struct sat_replica *r, const struct dirty *w,
-		    const struct sat_msg_verdict *v, struct sat_buf *meta,
-		    struct sat_err *err)
-{
-	struct sat_state s = { .seq = v->first_seq + w->i, .siblings = true };
-	struct sat_slice bytes;
-	struct sat_held held;
-	bool first;
-	int rc;
-
-	sat_arena_reset(&r->row);
-	sat_buf_clear(meta);
-	rc = read_dirty(r, w, v->seq, &bytes, &first, err);
-	if (rc != SAT_OK || !first)
-		return rc; /* an earlier one is still to come back: wait */
-	rc = sat_held_load(r, w->table, &w->id, NULL, &held, err);
-	if (rc != SAT_OK || (held.known && held.seq >= s.seq))
-		return rc;
-	/* A row that has left and is only waited for. */
-	if (!held.known && !held.created)
-		return SAT_OK;
-	rc = fold_state(r, w, &held, bytes, v->offset_ms, &s, meta, err);
-	if (rc != SAT_OK)
-		return rc;
-	if (held.known)
-		sat_digest_sub(r,
-			       sat_held_hash(r, w->table, &w->id, held.meta,
-					     held.values),
-			       s.scope_count);
-	s.siblings = held.base.vv.count > 1;
-	rc = sat_state_put(r, w->table, &w->id, &s, err);
-	return rc == SAT_OK
-		       ? sat_state_show(r, w->table, &w->id, &held, &s, err)
-		       : rc;
-}
-
-/* Accepted edits of a row that has left the device have nothing to wait for. */
-static int release_orphan(struct sat_replica *r, const struct dirty *w,
-			  uint64_t seq, struct sat_err *err)
-{
-	char text[SAT_UUID_CHARS + 1];
-	struct sat_value args[3] = { sat_value_int(w->table->no) };
-	sqlite3_stmt *st;
-	int rc;
-
-	sat_id_format(&w->id, text);
-	args[1] = sat_bind_str(text);
-	rc = sat_db_find(&r->db,
-			 "SELECT 1 FROM _satchel_orphan WHERE t = ?1"
-			 " AND id = ?2",
-			 args, 2, &st, err);
-	if (rc != SAT_OK || st == NULL)
-		return rc;
-	sat_db_reset(st);
-	args[1] = sat_value_id(&w->id);
-	args[2] = sat_bind_u64(seq);
-	rc = sat_db_do(&r->db,
-		       "DELETE FROM _satchel_dirty WHERE t = ?1 AND id = ?2"
-		       " AND seq = ?3",
-		       args, 3, err);
-	return rc == SAT_OK ? sat_row_settle(r, w->table, &w->id, err) : rc;
-}
-
-/* Settle accepted rows from delta *from on, at most count; *from is then where
- * to go on, *ret_done says that there is nothing more. */
-static int settle_rows(struct sat_replica *r, const struct sat_msg_verdict *v,
-		       int64_t limit, uint64_t *from, bool *ret_done,
-		       struct sat_err *err)
-{
-	bool as_held = (v->flags & SAT_VERDICT_AS_HELD) != 0;
-	struct dirty *rows;
-	struct sat_buf meta;
-	uint32_t count;
-	int rc = dirty_rows(r, v->seq, *from, limit, &rows, &count, err);
-
-	if (rc != SAT_OK)
-		return rc;
-	sat_buf_init(&meta, SAT_REPLICA_TEXT_MAX);
-	for (uint32_t i = 0; rc == SAT_OK && i < count; i++) {
-		rc = release_orphan(r, &rows[i], v->seq, err);
-		if (rc == SAT_OK && as_held)
-			rc = fold_row(r, &rows[i], v, &meta, err);
-		*from = rows[i].i + 1;
-	}
-	sat_buf_fini(&meta);
-	*ret_done = count < limit;
-	return rc;
 }
 
 static int settle_accepted(struct sat_replica *r,
@@ -269,7 +75,8 @@ static int settle_accepted(struct sat_replica *r,
 
 	if (rc == SAT_OK)
 		rc = count_dirty(r, v->seq, &count, err);
-	return rc == SAT_OK ? settle_rows(r, v, count, &from, &done, err) : rc;
+	return rc == SAT_OK ? sat_fold_rows(r, v, count, &from, &done, err)
+			    : rc;
 }
 
 /* ---- rejected ------------------------------------------------------------ */
@@ -526,7 +333,7 @@ static int fold_slice(struct sat_replica *r, const struct sat_msg_verdict *v,
 		rc = entry_state(r, v->seq, &state, err);
 	if (rc == SAT_OK &&
 	    (state == SAT_OUTBOX_WAITING || state == SAT_OUTBOX_PARKED))
-		rc = settle_rows(r, v, SLICE_ROWS, from, ret_done, err);
+		rc = sat_fold_rows(r, v, SLICE_ROWS, from, ret_done, err);
 	return sat_txn_end(r, rc, err);
 }
 

@@ -368,6 +368,46 @@ static void folding_equals_the_echo(void **state)
 	expect(f, "SELECT name, phone, city FROM account", "again|-|-");
 }
 
+/* New rows among old ones, one of them edited again: each entry of the overlay
+ * goes when its own delta is answered, and what is shown takes the form that
+ * the server's values have. */
+static void many_rows_are_folded_at_once(void **state)
+{
+	struct fixture *f = *state;
+	struct sat_hash digest;
+	uint64_t rows, bad, first, second;
+
+	toy_account(f);
+	app(f,
+	    "INSERT INTO account(id, name, tags, custom, class) VALUES"
+	    " ($a2, 'B', '[\"b\", \"a\"]', '{}', 'vip'),"
+	    " ($a3, 'C', NULL, NULL, 'normal'), ($a4, 'D', '[]', NULL, NULL);"
+	    "UPDATE account SET phone = '7' WHERE id = $a1;"
+	    "INSERT INTO account(id, name) VALUES ($a5, 'E')");
+	assert_int_equal(harvest(f), 1);
+	app(f, "UPDATE account SET phone = '9' WHERE id = $a3");
+	assert_int_equal(harvest(f), 2);
+	first = toy_push(f, 1);
+	second = toy_push(f, 2);
+	expect(f, "SELECT count(*) FROM _satchel_dirty", "6");
+	accepted(f, 1, SAT_VERDICT_AS_HELD, first);
+	expect(f, "SELECT seq, i FROM _satchel_dirty", "2|0");
+	expect(f, "SELECT id, phone, tags FROM account ORDER BY id",
+	       "a1|7|[\"vip\"]\na2|-|[\"a\",\"b\"]\na3|9|-\na4|-|-\na5|-|-");
+	accepted(f, 2, SAT_VERDICT_AS_HELD, second);
+	expect(f, "SELECT count(*) FROM _satchel_dirty", "0");
+	expect(f, "SELECT count(*) FROM _satchel_base", "0");
+	for (int i = 2; i <= 5; i++) {
+		char alias[3] = { 'a', (char)('0' + i), '\0' };
+
+		toy_refs(f, REP_SCOPE, "account", alias);
+	}
+	toy_checkpoint(f, true);
+	OK(sat_replica_verify(f->r, &rows, &bad, &digest, &f->err));
+	assert_int_equal(rows, 5);
+	assert_int_equal(bad, 0);
+}
+
 static void an_own_insert_as_held_gets_its_scope_by_reference(void **state)
 {
 	struct fixture *f = *state;
@@ -546,6 +586,7 @@ int main(void)
 		T(intents_write_with_the_context_that_was_seen),
 		T(intents_are_judged),
 		T(folding_equals_the_echo),
+		T(many_rows_are_folded_at_once),
 		T(an_own_insert_as_held_gets_its_scope_by_reference),
 		T(a_verdict_twice_is_one),
 		T(a_verdict_on_nothing_is_refused),

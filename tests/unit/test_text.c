@@ -103,6 +103,21 @@ static void utf8_is_judged(void **state)
 		print_message("    %s\n", rows[i].why);
 		assert_int_equal(sat_utf8_valid(rows[i].s), rows[i].valid);
 	}
+	/* each of them anywhere among words of plain text */
+	for (size_t i = 0; i < SAT_COUNT_OF(rows); i++) {
+		for (size_t at = 0; at <= 24; at++) {
+			uint8_t text[64];
+
+			memset(text, 'a' + (int)at % 26, sizeof text);
+			text[at / 2] = 0x7f;
+			if (rows[i].s.len > 0)
+				memcpy(text + at, rows[i].s.ptr, rows[i].s.len);
+			/* what is cut in the end is wrong in the middle too */
+			assert_int_equal(sat_utf8_valid((struct sat_slice){
+						 text, sizeof text }),
+					 rows[i].valid);
+		}
+	}
 }
 
 static void hex_goes_there_and_back(void **state)
