@@ -97,6 +97,18 @@ int sat_table_column(const struct sat_table *t, struct sat_slice name)
 	return -1;
 }
 
+bool sat_column_is_parent(const struct sat_table *t, int column)
+{
+	if (column == t->move_with)
+		return true;
+	for (uint16_t i = 0; i < t->scope_count; i++) {
+		if (t->scopes[i].kind == SAT_SCOPE_VIA &&
+		    (int)t->scopes[i].column == column)
+			return true;
+	}
+	return false;
+}
+
 int sat_table_column_no(const struct sat_table *t, uint32_t no)
 {
 	int low = 0, high = t->column_count;

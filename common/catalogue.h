@@ -158,6 +158,9 @@ const struct sat_table *sat_catalogue_table_no(const struct sat_catalogue *c,
 /* Index in t->columns, -1 when there is none. */
 int sat_table_column(const struct sat_table *t, struct sat_slice name);
 int sat_table_column_no(const struct sat_table *t, uint32_t no);
+/* Does a row live under the one that this column (index) refers to: take its
+ * scopes from it, or move with it? */
+bool sat_column_is_parent(const struct sat_table *t, int column);
 
 /* NULL when v is not the name of one of the column's values. */
 const struct sat_enum_value *sat_column_enum(const struct sat_column *c,

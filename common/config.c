@@ -26,7 +26,7 @@ const struct sat_setting sat_settings[SAT_CFG_COUNT] = {
 };
 
 struct entry {
-	int64_t number; /* INT, BYTES, LEVEL */
+	int64_t number; /* INT, BYTES, AGE, LEVEL */
 	char *text;     /* as it was given */
 };
 
@@ -42,7 +42,8 @@ static bool applies(const struct sat_setting *s, enum sat_part part)
 
 static bool is_number(const struct sat_setting *s)
 {
-	return s->type == SAT_SETTING_INT || s->type == SAT_SETTING_BYTES;
+	return s->type == SAT_SETTING_INT || s->type == SAT_SETTING_BYTES ||
+	       s->type == SAT_SETTING_AGE;
 }
 
 static bool is_space(uint8_t c)
@@ -80,23 +81,35 @@ static bool parse_digits(struct sat_slice s, int64_t *ret,
 	return i > 0;
 }
 
-static bool parse_bytes(struct sat_slice s, int64_t *ret)
-{
-	struct sat_slice unit;
-	int64_t n, factor = 1;
+struct unit {
+	const char *name;
+	int64_t factor;
+};
 
-	if (!parse_digits(s, &n, &unit))
+static const struct unit byte_units[] = {
+	{ "", 1 }, { "KiB", 1024 }, { "MiB", 1024 * 1024 }, { NULL, 0 }
+};
+
+static const struct unit age_units[] = { { "", 1 },      { "s", 1 },
+					 { "m", 60 },    { "h", 3600 },
+					 { "d", 86400 }, { NULL, 0 } };
+
+/* A whole number and one of the units behind it. */
+static bool parse_united(struct sat_slice s, const struct unit *units,
+			 int64_t *ret)
+{
+	struct sat_slice name;
+	int64_t n;
+
+	if (!parse_digits(s, &n, &name))
 		return false;
-	unit = trim(unit);
-	if (sat_slice_equal(unit, sat_slice_str("KiB")))
-		factor = 1024;
-	else if (sat_slice_equal(unit, sat_slice_str("MiB")))
-		factor = 1024 * 1024;
-	else if (unit.len > 0)
+	name = trim(name);
+	while (units->name != NULL &&
+	       !sat_slice_equal(name, sat_slice_str(units->name)))
+		units++;
+	if (units->name == NULL || n > INT64_MAX / units->factor)
 		return false;
-	if (n > INT64_MAX / factor)
-		return false;
-	*ret = n * factor;
+	*ret = n * units->factor;
 	return true;
 }
 
@@ -166,9 +179,13 @@ static const char *judge(const struct sat_setting *s, struct sat_slice v,
 			return "is not a whole number";
 		break;
 	case SAT_SETTING_BYTES:
-		if (!parse_bytes(v, ret_number))
+		if (!parse_united(v, byte_units, ret_number))
 			return "is not a number of bytes (KiB and MiB are "
 			       "known)";
+		break;
+	case SAT_SETTING_AGE:
+		if (!parse_united(v, age_units, ret_number))
+			return "is not a time (s, m, h and d are known)";
 		break;
 	case SAT_SETTING_LEVEL:
 		if (!sat_log_level_parse(v, &level))

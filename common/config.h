@@ -17,6 +17,8 @@ enum sat_part { SAT_PART_SERVER = 1, SAT_PART_CLIENT = 2, SAT_PART_BOTH = 3 };
 enum sat_setting_type {
 	SAT_SETTING_INT,   /* whole number                             */
 	SAT_SETTING_BYTES, /* whole number, may end with KiB or MiB     */
+	SAT_SETTING_AGE,   /* a time span in seconds; "s", "m", "h" or "d"
+			      after the number is its unit              */
 	SAT_SETTING_TEXT,  /* one line of UTF-8 without control bytes   */
 	SAT_SETTING_ADDR,  /* ADDR:PORT or [ADDR]:PORT                  */
 	SAT_SETTING_LEVEL, /* error, warn, info, debug                  */
@@ -57,12 +59,18 @@ enum sat_setting_type {
 	  "Memory of changesets that wait for a commit.")                      \
 	X(READERS, "readers", INT, "threads", "2", 1, 64, false, SERVER,       \
 	  "Threads that read pages for devices.")                              \
-	X(TOMBSTONE_DAYS, "tombstone_days", INT, "days", "90", 90, 3650, true, \
+	X(KEEP_DELETED, "keep_deleted", AGE, "s", "90 d", 1, 315360000, true,  \
 	  SERVER, "Deleted rows are remembered at least this long.")           \
-	X(SILENT_DAYS, "silent_days", INT, "days", "180", 90, 3650, true,      \
-	  SERVER, "A device silent for longer is filled afresh.")              \
-	X(HISTORY_DAYS, "history_days", INT, "days", "0", 0, 36500, true,      \
-	  SERVER, "Closed conflicts are kept this long; 0: for ever.")         \
+	X(SILENT_AFTER, "silent_after", AGE, "s", "180 d", 1, 315360000, true, \
+	  SERVER,                                                              \
+	  "Deleted rows do not wait for a device silent for longer; it is "    \
+	  "filled afresh when it comes back.")                                 \
+	X(KEEP_SETTLED, "keep_settled", AGE, "s", "0", 0, 3153600000, true,    \
+	  SERVER, "Settled conflicts are kept this long; 0: for ever.")        \
+	X(RECOVERY_WINDOW, "recovery_window", AGE, "s", "7 d", 1, 31536000,    \
+	  true, SERVER,                                                        \
+	  "After a restore, what builds on lost edits waits this long for "    \
+	  "their device.")                                                     \
 	X(AUDIT_DAYS, "audit_days", INT, "days", "0", 0, 36500, true, SERVER,  \
 	  "Audit records are kept this long; 0: for ever.")                    \
 	X(CHAIN_DAYS, "chain_days", INT, "days", "60", 30, 3650, true, SERVER, \
@@ -125,7 +133,7 @@ int sat_config_load(enum sat_part part, const char *path,
 int sat_config_set(struct sat_config *c, const char *name, const char *value,
 		   struct sat_err *err) SAT_MUST_CHECK;
 
-/* A number: INT, BYTES, LEVEL (enum sat_log_level). */
+/* A number: INT, BYTES, AGE (in seconds), LEVEL (enum sat_log_level). */
 int64_t sat_config_int(const struct sat_config *c, enum sat_setting_id id);
 
 /* A text: TEXT, ADDR. Borrowed from c. */

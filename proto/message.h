@@ -87,6 +87,8 @@ struct sat_msg_welcome {
 	uint32_t push_window; /* bytes of PUSH payload allowed un-credited   */
 	bool resumed;         /* the feed goes on at HELLO's mark            */
 	uint64_t rows;        /* to expect when the feed starts at 0: a hint */
+	bool rebase;          /* silent for too long: the feed begins at 0, and
+				 what it does not bring is gone              */
 	bool wipe, discard;   /* the server's own note, never sent: WIPE is due
 				 when all is taken, or at once               */
 };
@@ -154,6 +156,7 @@ struct sat_msg_checkpoint {
 	struct sat_hash digest; /* over all granted scopes, see SYNC 9 */
 	uint64_t rows;          /* memberships counted in the digest   */
 	int64_t server_ms;
+	uint64_t floor; /* deleted rows up to here may be forgotten */
 };
 
 /* Acknowledges: how many more bytes may come, what is stored. Zero or absent
@@ -164,6 +167,8 @@ struct sat_msg_credit {
 	uint64_t cursor; /* device: this checkpoint is applied            */
 	bool has_ratchet;
 	uint8_t ratchet[16]; /* device: stored durably */
+	uint64_t last_seq;   /* device, with cursor: the last changeset it had
+				formed when it applied that checkpoint        */
 };
 
 /* Everything before it on this connection is staged: where the feed goes on

@@ -61,6 +61,7 @@ static const struct sat_key welcome[] = {
 	KEY(10, U32, MUST, sat_msg_welcome, push_window),
 	KEY(11, BOOL, MAY, sat_msg_welcome, resumed),
 	KEY(12, U64, MAY, sat_msg_welcome, rows),
+	KEY(13, BOOL, MAY, sat_msg_welcome, rebase),
 };
 
 static const struct sat_key push[] = {
@@ -103,6 +104,7 @@ static const struct sat_key checkpoint[] = {
 	KEY(2, DIGEST, MUST, sat_msg_checkpoint, digest),
 	KEY(3, U64, MUST, sat_msg_checkpoint, rows),
 	KEY(4, I64, MUST, sat_msg_checkpoint, server_ms),
+	KEY(5, U64, MAY, sat_msg_checkpoint, floor),
 };
 
 static const struct sat_key credit[] = {
@@ -110,6 +112,7 @@ static const struct sat_key credit[] = {
 	KEY(2, U64, MAY, sat_msg_credit, verdict_seq),
 	KEY(3, U64, MAY, sat_msg_credit, cursor),
 	COUNTED(4, RATCHET, MAY, sat_msg_credit, ratchet, has_ratchet),
+	KEY(5, U64, MAY, sat_msg_credit, last_seq),
 };
 
 static const struct sat_key rights[] = {

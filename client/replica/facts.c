@@ -31,6 +31,7 @@ static const struct fact {
 	FACT(home, FACT_BYTES),        FACT(org, FACT_TEXT),
 	FACT(login, FACT_TEXT),        FACT(name, FACT_TEXT),
 	FACT(server, FACT_TEXT),       FACT(schema, FACT_INT),
+	FACT(floor, FACT_INT),
 #undef FACT
 };
 

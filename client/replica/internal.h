@@ -36,6 +36,9 @@ enum sat_refresh {
 	SAT_REFRESH_NONE = 0,
 	SAT_REFRESH_ASKED = 1,   /* the next HELLO shows cursor 0        */
 	SAT_REFRESH_PULLING = 2, /* a whole pull is under way            */
+	/* The same, but staged: what is held stays as it is, cursor included,
+	 * until the checkpoint takes all of it at once. */
+	SAT_REFRESH_REBASE = 3,
 };
 
 enum sat_outbox_state {
@@ -55,6 +58,7 @@ struct sat_facts {
 	int64_t replica, epoch, seq, verdict_seq, cursor, grants, role;
 	int64_t offset_ms, checkpoint_ms, members, stale, digest_state;
 	int64_t refresh, catalogue, grants_pulled, schema;
+	int64_t floor; /* deleted rows up to here are forgotten */
 	uint8_t chain[16], ratchet[16], digest[16];
 	uint8_t mark[SAT_REPLICA_MARK_BYTES]; /* its length, then the bytes;
 						 0: none             */
@@ -415,6 +419,10 @@ int sat_row_settle(struct sat_replica *r, const struct sat_table *t,
 /* Leave every scope that is not among these. */
 int sat_scopes_drop(struct sat_replica *r, const uint32_t *keep, uint32_t count,
 		    struct sat_err *err) SAT_MUST_CHECK;
+
+/* Forget deleted rows up to that position, if that is news. collect.c */
+int sat_images_collect(struct sat_replica *r, uint64_t floor,
+		       struct sat_err *err) SAT_MUST_CHECK;
 
 /* Forget what is staged, and the mark. stage.c */
 int sat_stage_drop(struct sat_replica *r, struct sat_err *err) SAT_MUST_CHECK;

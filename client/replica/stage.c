@@ -422,8 +422,13 @@ static int compare_digest(struct sat_replica *r,
 static int checkpoint(struct sat_replica *r, const struct sat_msg_checkpoint *c,
 		      bool *ret_ok, struct sat_err *err)
 {
+	bool rebase = r->facts.refresh == SAT_REFRESH_REBASE;
 	int rc = sat_harvest(r, false, err);
 
+	/* what is staged is everything; the rest is swept below */
+	if (rc == SAT_OK && rebase)
+		rc = sat_db_do(&r->db, "UPDATE _satchel_row SET seq = 0", NULL,
+			       0, err);
 	if (rc == SAT_OK)
 		rc = apply_staged(r, err);
 	if (rc != SAT_OK)
@@ -433,12 +438,14 @@ static int checkpoint(struct sat_replica *r, const struct sat_msg_checkpoint *c,
 		*ret_ok = false;
 		return SAT_OK;
 	}
-	if (r->facts.refresh == SAT_REFRESH_PULLING) {
+	if (rebase || r->facts.refresh == SAT_REFRESH_PULLING) {
 		rc = sweep_unsent(r, err);
 		r->facts.refresh = SAT_REFRESH_NONE;
 	}
 	if (rc == SAT_OK)
 		rc = drop_answered(r, err);
+	if (rc == SAT_OK)
+		rc = sat_images_collect(r, c->floor, err);
 	r->facts.cursor = (int64_t)c->cursor;
 	r->facts.grants_pulled = r->facts.grants;
 	r->facts.checkpoint_ms = c->server_ms;
@@ -455,7 +462,7 @@ int sat_replica_checkpoint(struct sat_replica *r,
 	int rc;
 
 	(void)now_raw_ms; /* captured rows carry their own times */
-	if (c->cursor > INT64_MAX)
+	if (c->cursor > INT64_MAX || c->floor > c->cursor)
 		return sat_err_set(err, SAT_E_PROTO, 0, "replica_checkpoint",
 				   "a cursor beyond all numbers");
 	rc = sat_txn_begin(r, err);

@@ -124,6 +124,22 @@ static int take_rights(struct sat_replica *r, const struct sat_rights *g,
 	return rc;
 }
 
+/* Away for so long that the server has forgotten what was deleted meanwhile.
+ * Whatever else asks for everything does that job as well. */
+static int note_rebase(struct sat_replica *r, const struct sat_msg_welcome *w,
+		       struct sat_err *err)
+{
+	if (w->rebase && r->facts.refresh == SAT_REFRESH_NONE)
+		r->facts.refresh = SAT_REFRESH_REBASE;
+	else if (!w->rebase && r->facts.refresh == SAT_REFRESH_REBASE)
+		r->facts.refresh = SAT_REFRESH_NONE;
+	/* A first pull that begins anew: what came of it before the cut may
+	 * have been deleted and forgotten as well. */
+	if (r->facts.cursor == 0 && !w->resumed)
+		return sat_start_over(r, SAT_REFRESH_PULLING, err);
+	return SAT_OK;
+}
+
 static int take_welcome(struct sat_replica *r, const struct sat_msg_welcome *w,
 			bool *ret_again, struct sat_err *err)
 {
@@ -147,6 +163,8 @@ static int take_welcome(struct sat_replica *r, const struct sat_msg_welcome *w,
 		rc = sat_start_over(r, SAT_REFRESH_ASKED, err);
 	if (rc == SAT_OK && w->last_seq < (uint64_t)r->facts.verdict_seq)
 		rc = reopen(r, w->last_seq, err);
+	if (rc == SAT_OK && !restored)
+		rc = note_rebase(r, w, err);
 	*ret_again = restored;
 	return rc;
 }

@@ -545,6 +545,8 @@ static bool next_credit(struct sat_csession *s, struct sat_csession_effect *ret)
 	memset(&s->out, 0, sizeof s->out);
 	c->bytes = s->bytes_owed;
 	c->cursor = s->cursor_owed;
+	if (c->cursor != 0)
+		c->last_seq = s->outbox_last;
 	if (verdicts > 0)
 		c->verdict_seq = s->verdict_seq;
 	c->has_ratchet = s->ratchet_owed;

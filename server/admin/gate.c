@@ -9,6 +9,7 @@
 #include "common/file.h"
 #include "proto/local.h"
 #include "server/admin/ops.h"
+#include "server/sync/server.h"
 
 struct sat_gate {
 	char *dir;
@@ -194,6 +195,7 @@ static int call_here(struct sat_gate *g, const json_t *request,
 		.note_arg = g,
 		.invite_ms = sat_config_int(g->config, SAT_CFG_INVITE_HOURS) *
 			     3600 * 1000,
+		.keep = sat_keep_from(g->config),
 		.now_ms = wall_ms(),
 	};
 	struct sat_commit_info info;
@@ -202,6 +204,7 @@ static int call_here(struct sat_gate *g, const json_t *request,
 	if (op == NULL)
 		return err->rc;
 	sat_admin_advertise(g->config, 0, advertise);
+	sat_engine_keep_for(g->engine, &a.keep);
 	if (op->writes)
 		rc = sat_engine_begin(g->engine, a.now_ms, err);
 	if (rc != SAT_OK)

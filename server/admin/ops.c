@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "server/admin/ops_adopt.h"
+#include "server/admin/ops_collect.h"
 #include "server/admin/ops_data.h"
 #include "server/admin/ops_device.h"
 #include "server/admin/ops_doctor.h"
@@ -38,6 +39,7 @@ static const struct sat_admin_op ops[] = {
 	{ "status", false, sat_op_status },
 	{ "recovery status", false, sat_op_recovery_status },
 	{ "recovery close", true, sat_op_recovery_close },
+	{ "collect", true, sat_op_collect },
 	{ "adopt", true, sat_op_adopt },
 	{ "doctor", false, sat_op_doctor },
 	{ "catalogue show", false, sat_op_catalogue_show },

@@ -26,6 +26,7 @@ struct sat_admin {
 	const char *dir;           /* the data folder                      */
 	const char *advertise;     /* HOST:PORT for invitations            */
 	int64_t invite_ms;         /* how long an invitation lives         */
+	struct sat_keep keep;      /* and other things                     */
 	int64_t now_ms;
 	json_t *live; /* facts of the running server for `status`, or NULL */
 	/* Keep a line where a restored database finds it (SYNC section 1),

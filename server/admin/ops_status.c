@@ -7,6 +7,7 @@
 
 #include "common/file.h"
 #include "common/text.h"
+#include "server/admin/ops_collect.h"
 #include "server/admin/ops_data.h"
 
 enum { WAL_FRAME_BYTES = 4096 + 24 };
@@ -153,6 +154,13 @@ static int put_history(struct sat_admin *a, json_t *ret, struct sat_err *err)
 		       : rc;
 }
 
+static int put_collected(struct sat_admin *a, json_t *ret, struct sat_err *err)
+{
+	json_t *j = sat_collect_json(a, err);
+
+	return j == NULL ? err->rc : put(ret, "collected", j, err);
+}
+
 int sat_op_status(struct sat_admin *a, const json_t *args, json_t *ret,
 		  struct sat_err *err)
 {
@@ -172,6 +180,8 @@ int sat_op_status(struct sat_admin *a, const json_t *args, json_t *ret,
 		rc = put_history(a, ret, err);
 	if (rc == SAT_OK)
 		rc = put_devices(a, ret, err);
+	if (rc == SAT_OK)
+		rc = put_collected(a, ret, err);
 	if (rc == SAT_OK)
 		rc = put_disk(a, ret, err);
 	return rc == SAT_OK ? put_rows(a, ret, err) : rc;

@@ -7,6 +7,7 @@
 
 #include "proto/local.h"
 #include "server/admin/ops.h"
+#include "server/sync/server.h"
 
 struct sat_admin_socket {
 	struct sat_local *local;
@@ -139,6 +140,7 @@ static void on_call(void *arg, struct sat_local_call *call, json_t *request)
 		.advertise = j->advertise,
 		.invite_ms = sat_config_int(s->o.config, SAT_CFG_INVITE_HOURS) *
 			     3600 * 1000,
+		.keep = sat_keep_from(s->o.config),
 		.now_ms = wall_ms(),
 		.live = live_facts(s),
 		.note = s->o.note,

@@ -29,11 +29,17 @@ static int row_covers(struct dots *x, const struct sat_delta *d,
 				   err);
 
 	*ret = false;
-	if (rc != SAT_OK || row.seq == 0)
-		return rc;
-	rc = sat_meta_vectors(&x->delta, row.meta, &vv, &dv);
-	*ret = rc == SAT_OK && sat_vv_covers(vv, dot);
-	return rc == SAT_E_CORRUPT ? SAT_OK : rc; /* told elsewhere */
+	if (rc == SAT_OK && row.seq != 0) {
+		rc = sat_meta_vectors(&x->delta, row.meta, &vv, &dv);
+		*ret = rc == SAT_OK && sat_vv_covers(vv, dot);
+		if (rc == SAT_E_CORRUPT) /* told elsewhere */
+			return SAT_OK;
+	}
+	/* deleted and collected; the id may have come anew since */
+	if (rc == SAT_OK && !*ret)
+		rc = sat_store_was_collected(x->store, d->table, &d->id, ret,
+					     err);
+	return rc;
 }
 
 /* How many of its writes are in their rows. SAT_E_PROTO: it does not decode. */

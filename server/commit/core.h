@@ -102,14 +102,19 @@ struct sat_engine {
 	uint64_t self_seq;          /* its last changeset                    */
 	uint32_t next_replica;
 	struct sat_recover recover; /* of restores */
-	uint32_t rights_version; /* users' versions start above it */
-	uint64_t hlc, head;      /* head: last position given out */
+	uint32_t rights_version;    /* users' versions start above it */
+	uint64_t hlc, head;         /* head: last position given out */
 	int64_t now_ms;
 	bool in_group, failed;
 	bool settings_moved; /* epoch, self or next_replica were changed   */
 	bool rights_moved;   /* in this group                              */
 	struct sat_rights_marks marks;
 	int64_t grace_ms, sampled_ms, committed_ms;
+	struct sat_keep keep;
+	/* deleted rows up to floor may have been collected; so many were */
+	uint64_t floor, collected;
+	uint32_t collect_table; /* the next one to look at, and where in it */
+	uint64_t collect_after;
 	int64_t rights_due_ms; /* a grant begins or ends; 0: not looked yet */
 	uint64_t rights_generation;
 	struct sat_tree tree;

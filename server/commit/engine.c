@@ -15,7 +15,8 @@
 
 enum { META_BYTES_MAX = 64 * 1024 * 1024 };
 
-#define GRACE_MS (INT64_C(30) * 24 * 60 * 60 * 1000)
+#define DAY_MS   (INT64_C(24) * 60 * 60 * 1000)
+#define GRACE_MS (30 * DAY_MS)
 
 int sat_setting_put_u64(struct sat_store *s, const char *key, uint64_t v,
 			struct sat_err *err)
@@ -90,6 +91,8 @@ static int read_settings(struct sat_engine *e, struct sat_err *err)
 	if (rc == SAT_OK)
 		rc = sat_store_head(e->store, &e->head, err);
 	if (rc == SAT_OK)
+		rc = sat_store_floor(e->store, &e->floor, &e->collected, err);
+	if (rc == SAT_OK)
 		rc = sat_recover_load(e, err);
 	if (rc == SAT_E_NOTFOUND)
 		return sat_err_set(err, SAT_E_CORRUPT, 0, "engine open",
@@ -115,6 +118,9 @@ int sat_engine_open(struct sat_store *store, struct sat_engine **ret,
 	e->tree_stale = true;
 	e->rights_generation = 1;
 	e->grace_ms = GRACE_MS;
+	e->keep = (struct sat_keep){ .deleted_ms = 90 * DAY_MS,
+				     .silent_ms = 180 * DAY_MS,
+				     .recovery_ms = 7 * DAY_MS };
 	sat_arena_init(&e->row_arena, SAT_ROW_ARENA_MAX);
 	sat_arena_init(&e->derived_arena, SAT_ROW_ARENA_MAX);
 	sat_arena_init(&e->look_arena, SAT_ROW_ARENA_MAX);

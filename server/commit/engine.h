@@ -86,6 +86,14 @@ struct sat_push_from {
  * taken; 30 days at first. */
 void sat_engine_grace(struct sat_engine *e, int64_t grace_ms);
 
+/* How long things are kept (collect.h). At first: deleted rows 90 days, a
+ * silent replica counts for 180, settled ledger entries for ever (0), the
+ * recovery window stays open for 7 days. */
+struct sat_keep {
+	int64_t deleted_ms, silent_ms, settled_ms, recovery_ms;
+};
+void sat_engine_keep_for(struct sat_engine *e, const struct sat_keep *keep);
+
 /* Apply one changeset inside a savepoint. SAT_OK: *ret is the verdict, arrays
  * in the arena; rejected ones are SAT_OK too. What is stored, and given by
  * sat_store_verdicts, is the payload of its VERDICT frame. A seq already

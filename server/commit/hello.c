@@ -1,5 +1,6 @@
 #include <string.h>
 
+#include "server/commit/collect.h"
 #include "server/commit/core.h"
 #include "server/commit/wipe.h"
 
@@ -132,6 +133,8 @@ static int turn_ratchet(struct sat_engine *e, struct sat_device *d,
 		e, d, sat_recover_known(e, d->replica, h->verdict_seq, true),
 		err);
 	d->seen_ms = e->now_ms;
+	if (rc == SAT_OK && h->epoch == e->epoch)
+		rc = sat_collect_passed(e, d, h->cursor, h->last_seq, err);
 	return rc == SAT_OK ? sat_store_device_put(e->store, d, err) : rc;
 }
 
@@ -237,5 +240,7 @@ int sat_engine_confirm(struct sat_engine *e, uint32_t replica,
 	    memcmp(c->ratchet, d.ratchet_new, 16) == 0)
 		memcpy(d.ratchet, d.ratchet_new, 16);
 	d.seen_ms = e->now_ms;
-	return sat_store_device_put(e->store, &d, err);
+	if (c->cursor > 0 && c->cursor <= e->head)
+		rc = sat_collect_passed(e, &d, c->cursor, c->last_seq, err);
+	return rc == SAT_OK ? sat_store_device_put(e->store, &d, err) : rc;
 }

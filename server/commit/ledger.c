@@ -358,19 +358,6 @@ static int close_entry(struct sat_apply *ap, const struct sat_applied *done,
 
 /* ---- children of deleted rows ------------------------------------------- */
 
-/* The parent column through which the row lives under another one. */
-static bool is_parent_column(const struct sat_table *t, int column)
-{
-	if (column == t->move_with)
-		return true;
-	for (uint16_t i = 0; i < t->scope_count; i++) {
-		if (t->scopes[i].kind == SAT_SCOPE_VIA &&
-		    (int)t->scopes[i].column == column)
-			return true;
-	}
-	return false;
-}
-
 static int open_orphan(struct sat_apply *ap, const struct sat_applied *done,
 		       const struct sat_table *parent, const struct sat_id *id,
 		       struct sat_err *err)
@@ -426,7 +413,7 @@ static int orphans(struct sat_apply *ap, const struct sat_applied *done,
 		uint16_t col = done->delta.changes[i].column;
 		const struct sat_value *v = &done->work.values[col];
 
-		if (!is_parent_column(t, col) || v->kind != SAT_BLOB ||
+		if (!sat_column_is_parent(t, col) || v->kind != SAT_BLOB ||
 		    v->s.len != sizeof id.b)
 			continue;
 		memcpy(id.b, v->s.ptr, sizeof id.b);

@@ -93,6 +93,9 @@ static bool resume(const struct sat_engine *e, const struct sat_msg_hello *h,
 	    m.at.upto < m.at.cursor || m.at.upto > e->head ||
 	    m.at.seq > m.at.upto || m.at.scope > now->scope_count)
 		return false;
+	/* rows of its first pages may have been deleted and collected since */
+	if (m.at.upto < e->floor)
+		return false;
 	/* later passes read nothing from the start */
 	if (m.at.fill && m.at.cursor != ret->at.cursor)
 		return false;
@@ -126,7 +129,10 @@ int sat_engine_pull_start(struct sat_engine *e, const struct sat_msg_hello *h,
 	struct sat_pull_start p = { .base = w->rights.version };
 	int rc = SAT_OK;
 
-	if (h->epoch == e->epoch && h->cursor != 0) {
+	/* what was deleted behind its cursor is not known any more */
+	w->rebase =
+		h->epoch == e->epoch && h->cursor != 0 && h->cursor < e->floor;
+	if (h->epoch == e->epoch && h->cursor != 0 && !w->rebase) {
 		p.at.cursor = h->cursor;
 		if (h->grants != w->rights.version) {
 			rc = compare(e, &w->rights, h->grants, a, &p, err);

@@ -14,6 +14,11 @@ void sat_engine_grace(struct sat_engine *e, int64_t grace_ms)
 	e->grace_ms = grace_ms;
 }
 
+void sat_engine_keep_for(struct sat_engine *e, const struct sat_keep *keep)
+{
+	e->keep = *keep;
+}
+
 /* ---- the marker ---------------------------------------------------------- */
 
 /* Positions of a history that is gone end where this one began. */
@@ -129,14 +134,20 @@ int sat_told_read(struct sat_engine *e, const struct sat_push_from *from,
 
 int sat_told_sample(struct sat_engine *e, struct sat_err *err)
 {
-	int64_t step = e->grace_ms / 32 < HOUR_MS ? e->grace_ms / 32 : HOUR_MS;
+	int64_t least = e->grace_ms, most = e->grace_ms, step;
 	int64_t since = e->committed_ms != 0 ? e->committed_ms : e->now_ms;
+
+	if (e->keep.deleted_ms < least)
+		least = e->keep.deleted_ms;
+	if (e->keep.deleted_ms > most)
+		most = e->keep.deleted_ms;
+	step = least / 32 < HOUR_MS ? least / 32 : HOUR_MS;
 
 	if (e->now_ms - e->sampled_ms < step && e->now_ms >= e->sampled_ms)
 		return SAT_OK;
 	e->sampled_ms = e->now_ms;
 	return sat_store_seq_time_put(e->store, since, e->head,
-				      e->grace_ms + 2 * step + HOUR_MS, err);
+				      most + 2 * step + HOUR_MS, err);
 }
 
 /* ---- reach --------------------------------------------------------------- */

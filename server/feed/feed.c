@@ -28,6 +28,7 @@ struct pull {
 	struct sat_pages pages;
 	struct entry *batch; /* SAT_PAGES_ENTRIES */
 	uint32_t count;
+	uint64_t floor;
 	uint8_t *moved; /* by index in rights.scopes: anything after cursor? */
 	struct sat_err *err;
 };
@@ -366,6 +367,7 @@ static int checkpoint(struct pull *p)
 
 	m.checkpoint.cursor = p->at.upto;
 	m.checkpoint.server_ms = p->ask->now_ms;
+	m.checkpoint.floor = p->floor;
 	for (uint32_t i = 0; rc == SAT_OK && i < r->scope_count; i++) {
 		rc = sat_store_digest_get(p->store, r->scopes[i], r->role, &one,
 					  &rows, p->err);
@@ -387,7 +389,7 @@ static int checkpoint(struct pull *p)
 static int run(struct pull *p)
 {
 	size_t start = sat_buf_peek(&p->ret->frames).len, end_at;
-	uint64_t head;
+	uint64_t head, gone;
 	bool end;
 	int rc = sat_store_head(p->store, &head, p->err);
 
@@ -396,6 +398,16 @@ static int run(struct pull *p)
 	if (p->at.cursor > head || p->at.upto > head)
 		return sat_err_set(p->err, SAT_E_PROTO, 0, "feed",
 				   "the cursor is above the head");
+	rc = sat_store_floor(p->store, &p->floor, &gone, p->err);
+	if (rc != SAT_OK)
+		return rc;
+	/* Only one that was silent for very long in an open connection: when
+	 * it comes again it is told. */
+	if ((p->at.cursor != 0 && p->at.cursor < p->floor) ||
+	    (p->at.upto != 0 && p->at.upto < p->floor))
+		return sat_err_set(p->err, SAT_E_BUSY, 0, "feed",
+				   "what was deleted behind the cursor was "
+				   "collected");
 	if (p->at.upto == 0)
 		start_pass(p, head);
 	for (;;) {

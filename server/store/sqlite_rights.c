@@ -22,6 +22,12 @@ const char sat_store_later_schema[] =
 	"CREATE TABLE IF NOT EXISTS _scope_head(scope INTEGER PRIMARY KEY,"
 	" seq INTEGER NOT NULL);"
 	"CREATE INDEX IF NOT EXISTS _scope_head_seq ON _scope_head(seq);"
+	"CREATE TABLE IF NOT EXISTS _passed(replica INTEGER PRIMARY KEY,"
+	" epoch INTEGER NOT NULL, settled INTEGER NOT NULL,"
+	" due_cursor INTEGER NOT NULL, due_seq INTEGER NOT NULL);"
+	"CREATE TABLE IF NOT EXISTS _collected(tbl INTEGER NOT NULL,"
+	" id BLOB NOT NULL, seq INTEGER NOT NULL,"
+	" PRIMARY KEY(tbl, id)) WITHOUT ROWID;"
 	"INSERT INTO _scope_head SELECT scope, max(seq) FROM _feed"
 	" WHERE NOT EXISTS(SELECT 1 FROM _scope_head) GROUP BY scope;";
 

@@ -10,7 +10,8 @@
  *   columns in catalogue order; later ones are added at the end
  *
  * One `_feed` for all tables gives every scope's changes in commit order with
- * one range scan. Keys of `_changeset` and `_verdict` are replica * 2^31 +
+ * one range scan. An index of the deleted rows alone finds what may be
+ * collected. Keys of `_changeset` and `_verdict` are replica * 2^31 +
  * seq: the b-tree then needs no second index.
  */
 #include "server/store/sqlite_store.h"
@@ -329,6 +330,32 @@ static int add_indexes(struct sat_store *s, const struct sat_table *t,
 	return rc;
 }
 
+/* Live rows are not in it and pay nothing for it. */
+static int add_dead_index(struct sat_store *s, const struct sat_table *t,
+			  struct sat_buf *sql, struct sat_err *err)
+{
+	int rc = sat_sql_add(sql, err,
+			     "CREATE INDEX IF NOT EXISTS \"_%s_dead\" ON"
+			     " \"%s\"(_seq) WHERE _flags & 2 <> 0",
+			     t->name, t->name);
+
+	return rc == SAT_OK ? run_sql(s, sql, err) : rc;
+}
+
+int sat_store_dead_indexes(struct sat_store *s, struct sat_err *err)
+{
+	struct sat_buf sql;
+	int rc = SAT_OK;
+
+	sat_buf_init(&sql, SAT_STORE_SQL_MAX);
+	for (uint32_t i = 0; rc == SAT_OK && s->catalogue != NULL &&
+			     i < s->catalogue->table_count;
+	     i++)
+		rc = add_dead_index(s, &s->catalogue->tables[i], &sql, err);
+	sat_buf_fini(&sql);
+	return rc;
+}
+
 static int alter_tables(struct sat_store *s, const struct sat_catalogue *next,
 			struct sat_err *err)
 {
@@ -347,6 +374,8 @@ static int alter_tables(struct sat_store *s, const struct sat_catalogue *next,
 				 : add_columns(s, old, t, &sql, err);
 		if (rc == SAT_OK)
 			rc = add_indexes(s, t, &sql, err);
+		if (rc == SAT_OK)
+			rc = add_dead_index(s, t, &sql, err);
 	}
 	sat_buf_fini(&sql);
 	return rc;

@@ -79,6 +79,11 @@ int sat_store_catalogue_load(struct sat_store *s,
 void sat_store_catalogue_use(struct sat_store *s,
 			     const struct sat_catalogue *c);
 
+/* Files made before there was one get the index of deleted rows; a writer
+ * that opens calls it. */
+int sat_store_dead_indexes(struct sat_store *s,
+			   struct sat_err *err) SAT_MUST_CHECK;
+
 /* Append formatted text to SQL under construction. */
 int sat_sql_add(struct sat_buf *b, struct sat_err *err, const char *fmt, ...)
 	SAT_PRINTF(3, 4) SAT_MUST_CHECK;

@@ -192,6 +192,54 @@ int sat_store_count(struct sat_store *s, const struct sat_table *t,
 		    uint64_t *ret_live, uint64_t *ret_deleted,
 		    struct sat_err *err) SAT_MUST_CHECK;
 
+/* -- collecting what was deleted -- */
+/* Positions of deleted rows with after < `_seq` <= upto, the first ones in
+ * order, at most `most`. */
+int sat_store_dead(struct sat_store *s, const struct sat_table *t,
+		   uint64_t after, uint64_t upto, uint64_t *ret_seqs,
+		   uint32_t most, uint32_t *ret_count,
+		   struct sat_err *err) SAT_MUST_CHECK;
+/* The row and its feed entries go; that there was one is noted. */
+int sat_store_row_collect(struct sat_store *s, const struct sat_table *t,
+			  const struct sat_stored_row *row,
+			  struct sat_err *err) SAT_MUST_CHECK;
+/* Was a row of that id ever collected? */
+int sat_store_was_collected(struct sat_store *s, const struct sat_table *t,
+			    const struct sat_id *id, bool *ret,
+			    struct sat_err *err) SAT_MUST_CHECK;
+/* Deleted rows up to floor may have been collected, and `rows` of them were.
+ * The reader's are those of its snapshot. */
+int sat_store_floor(struct sat_store *s, uint64_t *ret_floor,
+		    uint64_t *ret_rows, struct sat_err *err) SAT_MUST_CHECK;
+int sat_store_floor_put(struct sat_store *s, uint64_t floor, uint64_t rows,
+			struct sat_err *err) SAT_MUST_CHECK;
+/* Is there a live row whose column (index) holds that id? */
+int sat_store_has_child(struct sat_store *s, const struct sat_table *t,
+			int column, const struct sat_id *id, bool *ret,
+			struct sat_err *err) SAT_MUST_CHECK;
+/* Ids of live rows whose column `state` holds another text than `open` and
+ * whose times in the columns at[] (index, -1: none) all lie before a time;
+ * at most `most`. */
+int sat_store_settled(struct sat_store *s, const struct sat_table *t, int state,
+		      const char *open, const int at[3], int64_t before_ms,
+		      struct sat_id *ret_ids, uint32_t most,
+		      uint32_t *ret_count, struct sat_err *err) SAT_MUST_CHECK;
+
+/* How far a replica is past what others wrote. settled: every changeset that
+ * it formed before it applied that checkpoint has its verdict. The same holds
+ * for due_cursor once due_seq has its verdict; due_seq 0: nothing is due. */
+struct sat_passed {
+	uint64_t epoch; /* in which it said so last */
+	uint64_t settled, due_cursor, due_seq;
+};
+int sat_store_passed_put(struct sat_store *s, uint32_t replica,
+			 const struct sat_passed *p,
+			 struct sat_err *err) SAT_MUST_CHECK;
+/* All zero when it never said anything. */
+int sat_store_passed_get(struct sat_store *s, uint32_t replica,
+			 struct sat_passed *ret,
+			 struct sat_err *err) SAT_MUST_CHECK;
+
 /* -- feed -- */
 /* id is kept for evictions only. SAT_E_EXISTS: (scope, seq) is taken. */
 int sat_store_feed_put(struct sat_store *s, uint32_t scope, uint64_t seq,

@@ -363,8 +363,10 @@ static void take_confirm(struct sat_conn *c, const struct sat_msg_credit *n)
 
 	if (n->verdict_seq > have->verdict_seq)
 		have->verdict_seq = n->verdict_seq;
-	if (n->cursor != 0)
+	if (n->cursor != 0) {
 		have->cursor = n->cursor;
+		have->last_seq = n->last_seq;
+	}
 	if (n->has_ratchet) {
 		have->has_ratchet = true;
 		memcpy(have->ratchet, n->ratchet, sizeof have->ratchet);

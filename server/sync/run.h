@@ -194,7 +194,8 @@ struct sat_server {
 	struct sat_conn *room_first, **room_last;
 	uint32_t admin_jobs, enrol_jobs;
 	bool rights_stale; /* a rights check is under way and another due   */
-	bool rights_checking, rights_ticking;
+	bool rights_checking, rights_ticking, collecting;
+	uint64_t collect_ms;   /* monotonic: look what may be forgotten     */
 	int64_t rights_due_ms; /* wall clock: a grant begins or ends      */
 
 	struct sat_server_metrics m;
@@ -252,6 +253,13 @@ uint32_t *sat_scopes_copy(const uint32_t *scopes, uint32_t count);
 int sat_rights_copy(const struct sat_rights *from,
 		    struct sat_rights *ret) SAT_MUST_CHECK;
 void sat_rights_free(struct sat_rights *r);
+
+/* ---- collect_job.c ------------------------------------------------------ */
+
+/* How often it is worth looking, in ms. */
+uint64_t sat_keep_period(const struct sat_keep *keep);
+/* Have the committer look what may be forgotten, when that is due. */
+void sat_server_collect(struct sat_server *s);
 
 /* ---- enrol_conn.c ------------------------------------------------------- */
 

@@ -76,8 +76,10 @@ static void on_sweep(uv_timer_t *timer)
 	}
 	if (s->rights_stale && !s->rights_checking)
 		sat_conn_check_rights(s);
-	if (!s->stopping)
+	if (!s->stopping) {
 		sat_conn_tick_rights(s);
+		sat_server_collect(s);
+	}
 	if (s->stopping && now - s->stop_ms >= SAT_RUN_DRAIN_MS)
 		cut_all(s);
 	sat_server_settle(s);
@@ -123,7 +125,8 @@ static void close_handles(struct sat_server *s)
 void sat_server_settle(struct sat_server *s)
 {
 	if (!s->stopping || s->finished || s->conn_count > 0 ||
-	    s->admin_jobs > 0 || s->rights_checking || s->rights_ticking)
+	    s->admin_jobs > 0 || s->rights_checking || s->rights_ticking ||
+	    s->collecting)
 		return;
 	s->finished = true; /* what is reaped below comes here again */
 	sat_workers_stop(&s->workers);
@@ -310,6 +313,7 @@ int sat_server_start(const struct sat_server_options *o,
 {
 	struct sat_server *s = calloc(1, sizeof *s);
 	const struct sat_config *cfg = o->config;
+	struct sat_keep keep;
 	int rc;
 
 	if (s == NULL || copy_options(s, o) != SAT_OK) {
@@ -341,6 +345,8 @@ int sat_server_start(const struct sat_server_options *o,
 	}
 	(void)uv_timer_start(&s->sweep, on_sweep, SAT_RUN_SWEEP_MS,
 			     SAT_RUN_SWEEP_MS);
+	keep = sat_keep_from(cfg);
+	s->collect_ms = sat_server_now(s) + sat_keep_period(&keep);
 	*ret = s;
 	return SAT_OK;
 }
@@ -355,6 +361,7 @@ void sat_server_reload(struct sat_server *s, const struct sat_config *config,
 {
 	s->config = config;
 	s->tls = tls;
+	s->collect_ms = 0; /* under the new settings */
 	sat_workers_batch(
 		&s->workers,
 		(uint32_t)sat_config_int(config, SAT_CFG_COMMIT_BATCH_MAX));

@@ -56,6 +56,9 @@ struct sat_server_metrics {
 	uint64_t wal_pages; /* written, not yet folded into the file        */
 };
 
+/* How long things are kept, from the settings. */
+struct sat_keep sat_keep_from(const struct sat_config *c);
+
 /* Open engine and readers, start the threads, listen. On failure nothing is
  * left running. SAT_E_BUSY: the port is in use; errors of engine, store and
  * listener. The loop must run once more before it can be closed then. */

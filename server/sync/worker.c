@@ -226,6 +226,7 @@ static int open_engine(struct sat_workers *w, struct sat_bench *b,
 {
 	int64_t days =
 		sat_config_int(w->server->config, SAT_CFG_GRANT_GRACE_DAYS);
+	struct sat_keep keep;
 	int rc = sat_store_open_sqlite(w->db_path, true, false, &b->store, err);
 
 	if (rc == SAT_OK)
@@ -235,6 +236,8 @@ static int open_engine(struct sat_workers *w, struct sat_bench *b,
 		b->store = NULL;
 	} else {
 		sat_engine_grace(b->engine, days * 24 * 3600 * 1000);
+		keep = sat_keep_from(w->server->config);
+		sat_engine_keep_for(b->engine, &keep);
 	}
 	return rc;
 }

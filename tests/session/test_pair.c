@@ -1,5 +1,6 @@
 /* Both sessions against each other: cuts at any message, power cuts around
- * any store, a full disk, changing rights and catalogues. Whatever happens,
+ * any store, a full disk, changing rights and catalogues, rows that are deleted
+ * and forgotten while the device is away. Whatever happens,
  * every changeset is applied once, every verdict stored once, and the rows
  * end equal.
  *
@@ -47,6 +48,10 @@ static void disturb(struct world *x)
 		if (world_random(x, 4) == 0)
 			x->server.disk_full = !x->server.disk_full;
 		break;
+	case 8:
+		if (world_random(x, 20) == 0)
+			world_collect(x, (uint32_t)world_random(x, WORLD_ROWS));
+		break;
 	case 7:
 		world_tick(x, world_random(x, 8000));
 		break;
@@ -70,6 +75,7 @@ static const char *run(uint64_t seed)
 static void nothing_lost_nothing_twice(void **state)
 {
 	uint64_t cuts = 0, fulls = 0, early = 0, pushes = 0, connects = 0;
+	uint64_t rebases = 0;
 
 	(void)state;
 	for (uint64_t i = 0; i < seed_count; i++) {
@@ -83,6 +89,7 @@ static void nothing_lost_nothing_twice(void **state)
 		early += w.early;
 		pushes += w.pushes_seen;
 		connects += w.connects;
+		rebases += w.rebases;
 		world_fini(&w);
 	}
 	printf("seeds %llu connections %llu cuts %llu pushes %llu early %llu "
@@ -94,6 +101,7 @@ static void nothing_lost_nothing_twice(void **state)
 	if (seed_count > 100) {
 		assert_true(cuts > seed_count);
 		assert_true(fulls > 0 && early > 0);
+		assert_true(rebases > seed_count / 4);
 		assert_true(pushes > seed_count * 10);
 	}
 }

@@ -76,6 +76,7 @@ struct server_row {
 
 struct server_model {
 	uint64_t epoch, head, last_seq;
+	uint64_t floor; /* who has not come so far missed a deletion */
 	uint8_t hashes[WORLD_CHANGESETS + 1][16];
 	struct sat_msg_verdict verdicts[WORLD_CHANGESETS + 1];
 	uint64_t commits[WORLD_CHANGESETS + 1];
@@ -100,6 +101,7 @@ struct device_model {
 	uint32_t staged;
 	/* The outbox never changes. */
 	struct sat_buf outbox[WORLD_CHANGESETS + 1];
+	bool rebase; /* what is staged is everything */
 	/* Of this connection. */
 	uint64_t verdict_commit; /* commit of the last verdict stored */
 };
@@ -125,7 +127,7 @@ struct world {
 	uint32_t page_link; /* 0: none */
 	struct server_model server;
 	struct device_model device;
-	uint64_t pushes_seen, cuts, connects, fulls, early, denied;
+	uint64_t rebases, pushes_seen, cuts, connects, fulls, early, denied;
 	char *log; /* golden traces: appended when not NULL */
 	size_t log_len, log_cap;
 };
@@ -139,6 +141,8 @@ uint64_t world_random(struct world *w, uint64_t n); /* below n */
 void world_write(struct world *w, size_t len);
 /* Another replica's write to a row. */
 void world_foreign(struct world *w, uint32_t row);
+/* A row is deleted, and forgotten while the device is away. */
+void world_collect(struct world *w, uint32_t row);
 void world_rights(struct world *w);
 void world_catalogue(struct world *w);
 

@@ -33,6 +33,9 @@ static void checkpoint(struct world *w, const struct wire_msg *m)
 {
 	struct device_model *d = &w->device;
 
+	if (d->rebase)
+		memset(d->base, 0, sizeof d->base);
+	d->rebase = false;
 	for (uint32_t i = 0; i < d->staged; i++)
 		if (d->scope_mask & 1u << d->stage[i].scope &&
 		    d->base[d->stage[i].row] < d->stage[i].seq)
@@ -92,6 +95,7 @@ static int perform_store(struct world *w, const struct sat_csession_effect *fx)
 		d->ratchet = m->msg.welcome.ratchet[0];
 		m->msg.welcome.rights.scopes = m->scopes;
 		grant(w, &m->msg.welcome.rights);
+		d->rebase = m->msg.welcome.rebase || d->cursor == 0;
 		d->staged = 0;
 		return SAT_OK;
 	case SAT_CFX_STORE_GRANT:

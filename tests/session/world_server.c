@@ -36,6 +36,14 @@ void world_foreign(struct world *w, uint32_t row)
 	post(w, &w->committer, JOB_FOREIGN)->seq = row;
 }
 
+void world_collect(struct world *w, uint32_t row)
+{
+	world_cut(w);
+	w->server.rows[row] =
+		(struct server_row){ .scope = w->server.rows[row].scope };
+	w->server.floor = ++w->server.head;
+}
+
 void world_rights(struct world *w)
 {
 	w->server.rights++;
@@ -100,6 +108,12 @@ static void do_hello(struct world *w, const struct job *j)
 	 * others is sent everything. */
 	ev.live = j->hello.epoch == w->server.epoch && j->hello.cursor != 0 &&
 		  j->hello.grants == w->server.rights;
+	if (j->hello.epoch == w->server.epoch && j->hello.cursor != 0 &&
+	    j->hello.cursor < w->server.floor) {
+		welcome.rebase = true;
+		ev.live = false;
+		w->rebases++;
+	}
 	ev.at.cursor = ev.live ? j->hello.cursor : 0;
 	if (w->s_up && j->link == w->link)
 		world_server_event(w, &ev);

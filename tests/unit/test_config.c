@@ -36,6 +36,7 @@ static void defaults_are_values(void **state)
 	assert_int_equal(sat_config_int(c, SAT_CFG_PING_SECONDS), 240);
 	assert_int_equal(sat_config_int(c, SAT_CFG_PAGE_BYTES), 256 * 1024);
 	assert_int_equal(sat_config_int(c, SAT_CFG_LOG_LEVEL), SAT_LOG_INFO);
+	assert_int_equal(sat_config_int(c, SAT_CFG_KEEP_DELETED), 90 * 86400);
 	sat_config_free(c);
 	sat_config_free(NULL);
 }
@@ -53,6 +54,15 @@ static void files_are_judged_line_by_line(void **state)
 		  SAT_OK, NULL },
 		{ "windows line ends", "ping_seconds = 30\r\n", SAT_OK, NULL },
 		{ "bytes with a unit", "page_bytes = 512 KiB", SAT_OK, NULL },
+		{ "an age with a unit", "keep_deleted = 12 h", SAT_OK, NULL },
+		{ "an age in seconds", "keep_deleted = 5", SAT_OK, NULL },
+		{ "no unit of time", "keep_deleted = 3 w", SAT_E_INVAL,
+		  "is not a time (s, m, h and d are known)" },
+		{ "an age over the most it may be", "keep_deleted = 3651 d",
+		  SAT_E_INVAL, "is out of range (1 to 315360000)" },
+		{ "an age beyond 64 bits",
+		  "keep_deleted = 999999999999999999 d", SAT_E_INVAL,
+		  "is not a time" },
 		{ "unknown name", "\nfoo = 1\n", SAT_E_INVAL,
 		  "t.conf:2: there is no setting 'foo'" },
 		{ "a setting of the other program", "acked_days = 3",

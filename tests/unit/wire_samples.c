@@ -121,6 +121,20 @@ static void add_hellos(void)
 		.resumed = true,
 	};
 	memset(m->welcome.ratchet, 0x73, 16);
+	m = add("welcome", "welcome-rebase", SAT_MSG_WELCOME,
+		"the same after a year of silence: everything comes again");
+	m->welcome = (struct sat_msg_welcome){
+		.version = 1,
+		.epoch = epoch,
+		.head = 19020,
+		.last_seq = 41,
+		.catalogue = 7,
+		.server_ms = noon + 31536000000,
+		.rights = rights(),
+		.push_window = 1048576,
+		.rebase = true,
+	};
+	memset(m->welcome.ratchet, 0x74, 16);
 }
 
 static void add_pushes(void)
@@ -203,15 +217,25 @@ static void add_feed(void)
 		.rows = 1204,
 		.server_ms = noon + 40,
 	};
+	m = add("checkpoint", "checkpoint-floor", SAT_MSG_CHECKPOINT,
+		"the same; what was deleted up to 4000 is forgotten");
+	m->checkpoint = (struct sat_msg_checkpoint){
+		.cursor = 9012,
+		.digest = { 0x1112131415161718u, 0x0102030405060708u },
+		.rows = 1204,
+		.server_ms = noon + 40,
+		.floor = 4000,
+	};
 	m = add("credit", "credit-window", SAT_MSG_CREDIT,
 		"65,536 bytes are staged or spooled");
 	m->credit = (struct sat_msg_credit){ .bytes = 65536 };
 	m = add("credit", "credit-stored", SAT_MSG_CREDIT,
-		"verdicts to 42, checkpoint 9012 and the new ratchet are "
-		"durable");
+		"verdicts to 42, checkpoint 9012 (applied when 43 was the "
+		"last changeset) and the new ratchet are durable");
 	m->credit = (struct sat_msg_credit){ .verdict_seq = 42,
 					     .cursor = 9012,
-					     .has_ratchet = true };
+					     .has_ratchet = true,
+					     .last_seq = 43 };
 	memset(m->credit.ratchet, 0x72, 16);
 }
 
