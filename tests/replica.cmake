@@ -9,6 +9,8 @@ if(TARGET sat_replica)
 	sat_test(test_replica_overlay SOURCES replica/test_overlay.c
 		NEEDS sat_replica_support)
 
+	sat_test(test_replica_bound SOURCES replica/test_bound.c
+		NEEDS sat_replica_support)
 	sat_test(test_replica_ghost SOURCES replica/test_ghost.c
 		NEEDS sat_replica_support)
 	sat_test(test_replica_leave SOURCES replica/test_leave.c

@@ -103,15 +103,24 @@ static int copy_metadata(struct rescue *x, struct sat_replica *r,
 			 struct sat_err *err)
 {
 	static const char *const tables[] = {
-		"_satchel_outbox", "_satchel_rejected", "_satchel_pending",
-		"_satchel_intent", "satchel_resolve",   "_satchel_clock_step",
+		"_satchel_outbox", "_satchel_rejected",   "_satchel_intent",
+		"satchel_resolve", "_satchel_clock_step",
 	};
-	static const char *const keys[] = { "seq", "n", "n", "n", "n", "n" };
+	static const char *const keys[] = { "seq", "n", "n", "n", "n" };
+	/* an older program's file has no more columns */
+	static const char *const pending[] = {
+		"SELECT n, t, id, op, at, 0, 0, NULL FROM _satchel_pending"
+		" ORDER BY n",
+		"SELECT n, t, id, op, at, 0, 0, NULL FROM _satchel_pending"
+		" ORDER BY n DESC",
+	};
 	char name[128];
 	int rc = SAT_OK;
 
 	for (size_t i = 0; rc == SAT_OK && i < SAT_COUNT_OF(tables); i++)
 		rc = copy_table(x, r, tables[i], keys[i], err);
+	for (size_t i = 0; rc == SAT_OK && i < SAT_COUNT_OF(pending); i++)
+		rc = copy_query(x, r, "_satchel_pending", pending[i], err);
 	for (uint16_t i = 0; rc == SAT_OK && i < r->catalogue->table_count;
 	     i++) {
 		(void)snprintf(name, sizeof name, "_satchel_before_%s",

@@ -18,11 +18,15 @@
 enum {
 	SAT_REPLICA_APPLICATION = 0x53415452, /* "SATR" */
 	SAT_REPLICA_VERSION = 1,
-	SAT_REPLICA_SCHEMA = 1, /* of triggers, views, metadata tables */
+	SAT_REPLICA_SCHEMA = 2, /* of triggers, views, metadata tables */
 	SAT_REPLICA_PENDING_MAX = 1000000, /* rows captured, not harvested */
 	SAT_REPLICA_SCRATCH_MAX = 256 * 1024 * 1024,
 	SAT_REPLICA_BATCH_MAX = 1024 * 1024 * 1024,
-	SAT_REPLICA_BATCH_GOAL = 224 * 1024 * 1024, /* then cut */
+	SAT_REPLICA_BATCH_GOAL = 960 * 1024 * 1024, /* then cut */
+	/* As triggers measure it, which is never less than what is encoded
+	 * but for rows with dozens of authors; they may be 8 MiB behind. So
+	 * what waits is one changeset. */
+	SAT_REPLICA_PENDING_BYTES = 52 * 1024 * 1024,
 	SAT_REPLICA_STEPS_MAX = SAT_CLOCK_STEPS_MAX,
 	SAT_REPLICA_PAGE_MAX = 64 * 1024 * 1024, /* joined from its parts */
 	SAT_REPLICA_TEXT_MAX = 4 * 1024 * 1024,  /* SQL, JSON we generate */
@@ -179,6 +183,9 @@ int sat_catalogue_keep(struct sat_replica *r, struct sat_slice json,
 void sat_triggers_add(struct sat_sql *s, const struct sat_table *t,
 		      enum sat_role role, const struct sat_id *user,
 		      const struct sat_id *home);
+
+/* The trigger that refuses what would not fit into one changeset. */
+void sat_triggers_bound(struct sat_sql *s, const struct sat_catalogue *c);
 
 /* An SQL literal of a column's constant default, NULL without one. */
 void sat_default_add(struct sat_sql *s, const struct sat_column *c,

@@ -23,9 +23,12 @@ static const char *const fixed[SAT_REFUSAL_COUNT][SAT_LANG_COUNT] = {
 				"该 rowid 属于另一条记录" },
 	[SAT_REFUSAL_RENAME] = { "the id of a row cannot be changed",
 				 "记录的编号不能更改" },
-	[SAT_REFUSAL_MANY] = { "too many changes at once, let them be sent"
-			       " first",
-			       "一次修改过多，请等已有修改发送后再试" },
+	[SAT_REFUSAL_MANY] = { "too many changes wait to be sent: start"
+			       " satcheld so that they go out, or change less"
+			       " at once",
+			       "待发送的修改过多：请启动 satcheld "
+			       "将其发出，或减"
+			       "少单次修改的数量" },
 };
 
 static const char *tr(enum sat_lang lang, const char *en, const char *zh)

@@ -22,7 +22,7 @@ const char sat_replica_schema[] =
 	" json BLOB NOT NULL);"
 	"CREATE TABLE _satchel_guard(busy INTEGER);"
 	"CREATE TABLE _satchel_pending(n INTEGER PRIMARY KEY, t INTEGER,"
-	" id, op TEXT, at REAL);"
+	" id, op TEXT, at REAL, was INTEGER, now INTEGER, total INTEGER);"
 	"CREATE TABLE _satchel_row(t INTEGER, id BLOB, seq INTEGER,"
 	" h INTEGER, meta BLOB, scopes BLOB, PRIMARY KEY(t, id))"
 	" WITHOUT ROWID;"
@@ -323,6 +323,28 @@ static void add_views(struct sat_replica *r, struct sat_sql *s)
 		       " FROM _satchel_rejected;\n");
 }
 
+/* What triggers measure, in a file that was made before they did. */
+static int measure_pending(struct sat_replica *r, struct sat_err *err)
+{
+	int64_t found = 0;
+	int rc = sat_db_int(&r->db,
+			    "SELECT count(*) FROM"
+			    " pragma_table_info('_satchel_pending')"
+			    " WHERE name = 'total'",
+			    0, &found, err);
+
+	if (rc != SAT_OK || found != 0)
+		return rc;
+	return sat_db_exec(&r->db,
+			   "ALTER TABLE _satchel_pending ADD COLUMN was INTEGER"
+			   " DEFAULT 0;"
+			   "ALTER TABLE _satchel_pending ADD COLUMN now INTEGER"
+			   " DEFAULT 0;"
+			   "ALTER TABLE _satchel_pending ADD COLUMN total"
+			   " INTEGER",
+			   err);
+}
+
 int sat_schema_upgrade(struct sat_replica *r, struct sat_err *err)
 {
 	int rc = sat_txn_begin(r, err);
@@ -330,6 +352,8 @@ int sat_schema_upgrade(struct sat_replica *r, struct sat_err *err)
 	if (rc != SAT_OK)
 		return rc;
 	if (r->facts.schema < SAT_REPLICA_SCHEMA)
+		rc = measure_pending(r, err);
+	if (rc == SAT_OK && r->facts.schema < SAT_REPLICA_SCHEMA)
 		rc = sat_schema_triggers(r, err);
 	return sat_txn_end(r, rc, err);
 }
@@ -344,6 +368,8 @@ int sat_schema_triggers(struct sat_replica *r, struct sat_err *err)
 	sat_sql_add(&s, "%s", later_schema);
 	r->facts.schema = SAT_REPLICA_SCHEMA;
 	rc = drop_triggers(r, &s, err);
+	if (rc == SAT_OK)
+		sat_triggers_bound(&s, c);
 	for (uint16_t i = 0; rc == SAT_OK && i < c->table_count; i++)
 		sat_triggers_add(&s, &c->tables[i],
 				 (enum sat_role)r->facts.role, &r->facts.user,

@@ -19,6 +19,8 @@
 #include "client/replica/internal.h"
 #include "client/replica/refusal.h"
 
+#include <string.h>
+
 #define GUARD_OFF "NOT EXISTS(SELECT 1 FROM _satchel_guard)"
 #define ANY4      "\?\?\?\?"
 #define UUID_SHAPE \
@@ -342,16 +344,115 @@ static void add_refusal(struct maker *m, const char *event,
 	sat_sql_add(m->sql, "; END;\n");
 }
 
-/* Append a pending row, and below it the image in columns of `from`. */
-static void add_capture(struct maker *m, const char *id, const char *op)
+/* Bytes of a changeset that a value of a fixed size takes at most. */
+static unsigned fixed_bytes(const struct sat_column *c)
+{
+	size_t most = 0;
+
+	switch (c->type) {
+	case SAT_TYPE_REF:
+		return 17;
+	case SAT_TYPE_BLOBREF:
+		return 35;
+	case SAT_TYPE_GEO:
+		return 32;
+	case SAT_TYPE_ENUM:
+		for (uint16_t i = 0; i < c->value_count; i++)
+			most = strlen(c->values[i].name) > most
+				       ? strlen(c->values[i].name)
+				       : most;
+		return (unsigned)most + 3;
+	default:
+		return 11;
+	}
+}
+
+/* What an image of the row adds to a changeset at most; each: besides every
+ * value, its time and the stamp that it replaced. */
+static void add_bytes(struct maker *m, const char *row, unsigned each)
+{
+	const struct sat_table *t = m->table;
+
+	for (uint16_t i = 0; i < t->column_count; i++) {
+		const struct sat_column *c = &t->columns[i];
+
+		if (c->type == SAT_TYPE_TEXT || c->type == SAT_TYPE_JSON ||
+		    c->type == SAT_TYPE_SET)
+			sat_sql_add(m->sql,
+				    "+CASE WHEN %s%s IS NULL THEN 0 ELSE"
+				    " length(CAST(%s%s AS BLOB))+%u END",
+				    row, c->name, row, c->name, each + 5);
+		else
+			sat_sql_add(m->sql, "+(%s%s IS NOT NULL)*%u", row,
+				    c->name, each + fixed_bytes(c));
+	}
+}
+
+enum { SEEN = 20, MADE = 2, ROW_BYTES = 72 };
+/* Between two sums: rows, and of each so many bytes */
+enum { ADDED_ROWS = 1024, ADDED_BYTES = 8 * 1024 };
+
+/* Append a pending row. was: the row before, now: the row after the statement;
+ * NULL when there is none. */
+static void add_capture(struct maker *m, const char *id, const char *op,
+			const char *was, const char *now)
 {
 	sat_sql_add(m->sql,
-		    "INSERT INTO _satchel_pending(t,id,op,at)"
-		    " VALUES(%u,%s,'%s',julianday('now'));SELECT ",
+		    "INSERT INTO _satchel_pending(t,id,op,at,was,now)"
+		    " VALUES(%u,%s,'%s',julianday('now'),",
 		    m->table->no, id, op);
-	add_raise(m, NULL, SAT_REFUSAL_MANY);
-	sat_sql_add(m->sql, " WHERE last_insert_rowid()>%d;",
-		    SAT_REPLICA_PENDING_MAX);
+	if (was != NULL && *op == 'R')
+		sat_sql_add(m->sql, "(SELECT 0");
+	else
+		sat_sql_add(m->sql, "0");
+	if (was != NULL)
+		add_bytes(m, was, SEEN);
+	if (was != NULL && *op == 'R')
+		sat_sql_add(m->sql, " FROM %s o WHERE o.id=%s)", m->table->name,
+			    id);
+	sat_sql_add(m->sql, ",%u", ROW_BYTES + m->table->column_count / 4u);
+	if (now != NULL)
+		add_bytes(m, now, was == NULL ? MADE : SEEN);
+	sat_sql_add(m->sql, ");");
+}
+
+#define LAST_TOTAL(what)                                                \
+	"ifnull((SELECT " what " FROM _satchel_pending WHERE total NOT" \
+	" NULL AND n<NEW.n ORDER BY n DESC LIMIT 1),0)"
+
+/* Added up now and then, and for what is large at once: each row once, so
+ * that capture stays cheap. That counts every statement, but a row that is
+ * written again and again is sent once; so at the bound the rows are counted
+ * exactly: the first image of each and the last one. */
+void sat_triggers_bound(struct sat_sql *s, const struct sat_catalogue *c)
+{
+	struct maker m = { .sql = s };
+
+	sat_sql_add(s,
+		    "CREATE TRIGGER _satchel_pending_bound AFTER INSERT ON"
+		    " _satchel_pending WHEN NEW.n%%%d=0 OR"
+		    " NEW.was+NEW.now>%d OR NEW.n>%d BEGIN"
+		    " UPDATE _satchel_pending SET total=" LAST_TOTAL("total") //
+		    "+(SELECT sum(was+now) FROM _satchel_pending WHERE"
+		    " n>" LAST_TOTAL("n") ") WHERE n=NEW.n;",
+		    ADDED_ROWS, ADDED_BYTES, SAT_REPLICA_PENDING_MAX);
+	sat_sql_add(s,
+		    "UPDATE _satchel_pending SET total=(SELECT sum(b) FROM"
+		    " (SELECT was AS b,min(n) FROM _satchel_pending"
+		    " GROUP BY t,id))+(SELECT sum(b) FROM"
+		    " (SELECT now AS b,max(n) FROM _satchel_pending"
+		    " GROUP BY t,id)) WHERE n=NEW.n AND total>%d;"
+		    "SELECT CASE NEW.t",
+		    SAT_REPLICA_PENDING_BYTES);
+	for (uint16_t i = 0; i < c->table_count; i++) {
+		m.table = &c->tables[i];
+		sat_sql_add(s, " WHEN %u THEN ", m.table->no);
+		add_raise(&m, NULL, SAT_REFUSAL_MANY);
+	}
+	sat_sql_add(s,
+		    " END FROM _satchel_pending WHERE n=NEW.n AND (n>%d OR"
+		    " total>%d); END;\n",
+		    SAT_REPLICA_PENDING_MAX, SAT_REPLICA_PENDING_BYTES);
 }
 
 static void add_image(struct maker *m, const char *prefix)
@@ -381,7 +482,7 @@ static void add_insert(struct maker *m)
 	add_raise(m, NULL, SAT_REFUSAL_TAKEN);
 	sat_sql_add(m->sql,
 		    " FROM %s WHERE rowid=NEW.rowid AND id IS NOT NEW.id;", t);
-	add_capture(m, "NEW.id", "R");
+	add_capture(m, "NEW.id", "R", "o.", NULL);
 	add_image(m, "o.");
 	sat_sql_add(m->sql, " FROM %s o WHERE o.id=NEW.id; END;\n", t);
 	add_refusals(m);
@@ -389,7 +490,7 @@ static void add_insert(struct maker *m)
 		    "CREATE TRIGGER _satchel_%s_insert AFTER INSERT ON %s"
 		    " WHEN " GUARD_OFF " BEGIN ",
 		    t, t);
-	add_capture(m, "NEW.id", "I");
+	add_capture(m, "NEW.id", "I", NULL, "NEW.");
 	sat_sql_add(m->sql, " END;\n");
 }
 
@@ -432,7 +533,7 @@ static void add_update(struct maker *m)
 		    t, t);
 	add_changed(m);
 	sat_sql_add(m->sql, ") AND " GUARD_OFF " BEGIN ");
-	add_capture(m, "NEW.id", "U");
+	add_capture(m, "NEW.id", "U", "OLD.", "NEW.");
 	add_image(m, "OLD.");
 	sat_sql_add(m->sql, "; END;\n");
 }
@@ -448,7 +549,7 @@ static void add_delete(struct maker *m)
 	add_raise(m, NULL, SAT_REFUSAL_ORPHAN);
 	sat_sql_add(m->sql, " FROM _satchel_orphan WHERE t=%u AND id=OLD.id;",
 		    m->table->no);
-	add_capture(m, "OLD.id", "D");
+	add_capture(m, "OLD.id", "D", "OLD.", NULL);
 	add_image(m, "OLD.");
 	sat_sql_add(m->sql, "; END;\n");
 }

@@ -90,6 +90,13 @@ CASES = [
     ("larger than that",
      ["INSERT INTO note(account_id, body) VALUES($a1, printf('%.*c', 1048577, 'x'))"],
      "note.body: must be text of at most 1048576 bytes"),
+    ("a transaction larger than a changeset",
+     ["BEGIN", "UPDATE account SET phone = '5'",
+      "WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i + 1 FROM n"
+      " WHERE i < 60) INSERT INTO note(account_id, at, body)"
+      " SELECT $a1, 1, printf('%.*c', 1000000, 'x') FROM n", "COMMIT"],
+     "note: too many changes wait to be sent: start satcheld so that they go"
+     " out, or change less at once"),
     ("wrong type", ["UPDATE account SET employees = 'many'"],
      "account.employees: must be a whole number of at least 0"),
     ("unknown enum value", ["UPDATE account SET class = 'gold'"],

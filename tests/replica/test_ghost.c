@@ -175,15 +175,22 @@ static void the_insert_was_rejected(void **state)
 	expect(f, "SELECT seq FROM satchel_rejected ORDER BY n", "1\n2");
 }
 
-/* A file that was made before there was such a list. */
+/* A file that was made before there was such a list, and before triggers
+ * measured what waits. */
 static void an_older_file_gets_the_list(void **state)
 {
 	struct fixture *f = *state;
 
 	edited(f);
 	app(f, "DROP VIEW satchel_orphans; DROP TABLE _satchel_ghost;"
-	       "DELETE FROM _satchel_kv WHERE k = 'schema'");
+	       "DELETE FROM _satchel_kv WHERE k = 'schema';"
+	       "DROP TABLE _satchel_pending;"
+	       "CREATE TABLE _satchel_pending(n INTEGER PRIMARY KEY,"
+	       " t INTEGER, id, op TEXT, at REAL)");
 	reopen(f);
+	app(f, "INSERT INTO account(id, name) VALUES($a2, 'B')");
+	expect(f, "SELECT now > 72, was, total FROM _satchel_pending", "1|0|-");
+	assert_int_equal(harvest(f), 2);
 	expect(f, LIST, "");
 	toy_evict(f, REP_SCOPE, "account", "a1");
 	toy_checkpoint(f, true);
