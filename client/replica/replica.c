@@ -324,8 +324,7 @@ int sat_replica_status(struct sat_replica *r, struct sat_replica_status *ret,
 		" + (SELECT count(*) FROM satchel_resolve)",
 		"SELECT count(*) FROM _satchel_outbox WHERE state IN (0, 3)",
 		"SELECT count(*) FROM _satchel_row",
-		"SELECT count(*) FROM (SELECT DISTINCT t, id FROM"
-		" _satchel_ghost)",
+		"SELECT count(DISTINCT t || id) FROM _satchel_ghost",
 	};
 	int rc = sat_facts_load(r, err);
 
