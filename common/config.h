@@ -30,8 +30,8 @@ enum sat_setting_type {
 	X(LISTEN, "listen", ADDR, "", "0.0.0.0:7443", 0, 255, false, SERVER,   \
 	  "Address and port that devices connect to.")                         \
 	X(ADVERTISE, "advertise", TEXT, "", "", 0, 255, true, SERVER,          \
-	  "HOST:PORT written into invitations; empty: the first --host of "    \
-	  "init and the port of listen.")                                      \
+	  "HOST:PORT written into invitations; init sets it to its first "     \
+	  "--host; empty: localhost and the port of listen.")                  \
 	X(METRICS_LISTEN, "metrics_listen", TEXT, "", "", 0, 255, false,       \
 	  SERVER, "ADDR:PORT for metrics over plain HTTP; empty: none.")       \
 	X(LOG_LEVEL, "log_level", LEVEL, "", "info", 0, 0, true, BOTH,         \

@@ -5,36 +5,41 @@
 #include <string.h>
 
 #include "common/config.h"
+#include "common/say.h"
 #include "server/cli/cli.h"
 
 static void usage(FILE *out)
 {
-	(void)fputs("satchel-server " SAT_VERSION
-		    " - the central server of Satchel\n\n"
-		    "usage: satchel-server COMMAND --dir DIR [options]\n\n",
+	(void)fputs(sat_say("satchel-server " SAT_VERSION
+			    " - the central server of Satchel\n\n"
+			    "usage: satchel-server COMMAND --dir DIR "
+			    "[options]\n\n"),
 		    out);
 	for (size_t i = 0; i < sat_command_count; i++) {
 		(void)fprintf(out, "  %s %s\n", sat_commands[i].name,
 			      sat_commands[i].usage);
-		(void)fprintf(out, "      %s\n", sat_commands[i].help);
+		(void)fprintf(out, "      %s\n", sat_say(sat_commands[i].help));
 	}
-	(void)fputs("\nDIR is the server's data folder. Commands work with the "
-		    "server running or stopped.\n"
-		    "Exit codes: 0 ok, 1 failed, 2 usage, 75 busy.\n",
+	(void)fputs(sat_say("\nDIR is the server's data folder. Commands work "
+			    "with the server running or stopped.\n"
+			    "--lang en|zh chooses the language; satchel-server "
+			    "COMMAND --help tells more.\n"
+			    "Exit codes: 0 ok, 1 failed, 2 usage, 75 busy.\n"),
 		    out);
 }
 
 static void command_usage(FILE *out, const struct sat_command *c)
 {
-	(void)fprintf(out, "usage: satchel-server %s --dir DIR %s\n  %s\n",
-		      c->name, c->usage, c->help);
+	(void)fprintf(out,
+		      sat_say("usage: satchel-server %s --dir DIR %s\n  %s\n"),
+		      c->name, c->usage, sat_say(c->help));
 	for (size_t i = 0; i < c->option_count; i++) {
 		const struct sat_option *o = &c->options[i];
 
 		if (*o->help != '\0')
 			(void)fprintf(out, "  %s%s: %s\n",
 				      o->kind == SAT_OPTION_PLACE ? "" : "--",
-				      o->name, o->help);
+				      o->name, sat_say(o->help));
 	}
 }
 
@@ -144,17 +149,18 @@ static bool take_value(struct sat_call *call, const struct sat_option *o,
 		form = "HOST:PORT";
 	else if (o->kind == SAT_OPTION_ADDR)
 		form = "ADDR:PORT";
-	(void)fprintf(stderr, "satchel-server %s: %s%s is %s, not \"%s\"\n",
-		      call->command->name,
-		      o->kind == SAT_OPTION_PLACE ? "" : "--", o->name, form,
-		      value);
+	(void)fprintf(
+		stderr, sat_say("satchel-server %s: %s%s is %s, not \"%s\"\n"),
+		call->command->name, o->kind == SAT_OPTION_PLACE ? "" : "--",
+		o->name, sat_say(form), value);
 	return false;
 }
 
 static int not_understood(const struct sat_call *call, const char *word)
 {
 	(void)fprintf(stderr,
-		      "satchel-server %s: \"%s\" is not understood here\n",
+		      sat_say("satchel-server %s: \"%s\" is not understood "
+			      "here\n"),
 		      call->command->name, word);
 	return 0;
 }
@@ -170,13 +176,26 @@ static int take_place(struct sat_call *call, const char *word)
 	return not_understood(call, word);
 }
 
+static bool take_lang(const char *word)
+{
+	if (strcmp(word, "en") != 0 && !sat_lang_is_chinese(word)) {
+		(void)fprintf(stderr,
+			      sat_say("satchel-server: --lang is en or zh, not "
+				      "\"%s\"\n"),
+			      word);
+		return false;
+	}
+	sat_say_speak(sat_lang_is_chinese(word) ? SAT_LANG_ZH : SAT_LANG_EN);
+	return true;
+}
+
 /* One argument, which may use up the next one too; returns how many were
  * used, 0 when it is wrong, and that has been said. */
 static int take_argument(struct sat_call *call, int left, char **argv)
 {
 	const char *word = argv[0], *eq, *value;
 	const struct sat_option *o;
-	bool is_dir;
+	bool is_dir, is_lang;
 	size_t len;
 
 	if (strncmp(word, "--", 2) != 0)
@@ -189,8 +208,9 @@ static int take_argument(struct sat_call *call, int left, char **argv)
 	eq = strchr(word, '=');
 	len = eq == NULL ? strlen(word) : (size_t)(eq - word);
 	is_dir = len == 3 && memcmp(word, "dir", 3) == 0;
+	is_lang = len == 4 && memcmp(word, "lang", 4) == 0;
 	o = option_named(call->command, word, len);
-	if (o == NULL && !is_dir)
+	if (o == NULL && !is_dir && !is_lang)
 		return not_understood(call, argv[0]);
 	if (o != NULL && o->kind == SAT_OPTION_FLAG) {
 		if (eq != NULL)
@@ -200,13 +220,14 @@ static int take_argument(struct sat_call *call, int left, char **argv)
 	}
 	value = eq != NULL ? eq + 1 : left > 1 ? argv[1] : NULL;
 	if (value == NULL) {
-		(void)fprintf(stderr, "satchel-server %s: %s needs a value\n",
+		(void)fprintf(stderr,
+			      sat_say("satchel-server %s: %s needs a value\n"),
 			      call->command->name, argv[0]);
 		return 0;
 	}
 	if (is_dir)
 		call->dir = value;
-	else if (!take_value(call, o, value))
+	else if (!is_lang && !take_value(call, o, value))
 		return 0;
 	return eq != NULL ? 1 : 2;
 }
@@ -216,14 +237,16 @@ static bool complete(const struct sat_call *call)
 	const struct sat_command *c = call->command;
 
 	if (call->dir == NULL && c->run != sat_cli_config) {
-		(void)fprintf(stderr, "satchel-server: --dir DIR is needed\n");
+		(void)fputs(sat_say("satchel-server: --dir DIR is needed\n"),
+			    stderr);
 		return false;
 	}
 	for (size_t i = 0; i < c->option_count; i++)
 		if (c->options[i].required &&
 		    json_object_get(call->args, c->options[i].name) == NULL) {
 			(void)fprintf(
-				stderr, "satchel-server %s: %s%s is needed\n",
+				stderr,
+				sat_say("satchel-server %s: %s%s is needed\n"),
 				c->name,
 				c->options[i].kind == SAT_OPTION_PLACE ? ""
 								       : "--",
@@ -250,8 +273,8 @@ static int no_command(int argc, char **argv)
 	}
 	if (found == 0)
 		(void)fprintf(stderr,
-			      "satchel-server: there is no command \"%s\"; "
-			      "see satchel-server --help\n",
+			      sat_say("satchel-server: there is no command "
+				      "\"%s\"; see satchel-server --help\n"),
 			      argv[1]);
 	return asked && found > 0 ? SAT_EXIT_OK : SAT_EXIT_USAGE;
 }
@@ -262,6 +285,10 @@ int main(int argc, char **argv)
 	int words = 0, used, code;
 
 	(void)signal(SIGPIPE, SIG_IGN);
+	sat_say_speak(sat_lang_of_environment());
+	for (int i = 1; i + 1 < argc; i++)
+		if (strcmp(argv[i], "--lang") == 0 && !take_lang(argv[i + 1]))
+			return SAT_EXIT_USAGE;
 	if (argc >= 2 && strcmp(argv[1], "--version") == 0) {
 		(void)puts("satchel-server " SAT_VERSION);
 		return SAT_EXIT_OK;

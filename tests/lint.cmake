@@ -5,6 +5,9 @@ set_tests_properties(lint_layers PROPERTIES LABELS lint)
 add_test(NAME lint_shape COMMAND /usr/bin/python3
 	${CMAKE_CURRENT_SOURCE_DIR}/lint/shape.py ${PROJECT_SOURCE_DIR})
 set_tests_properties(lint_shape PROPERTIES LABELS lint)
+add_test(NAME lint_say COMMAND /usr/bin/python3
+	${CMAKE_CURRENT_SOURCE_DIR}/lint/say.py ${PROJECT_SOURCE_DIR})
+set_tests_properties(lint_say PROPERTIES LABELS lint)
 
 # Every header compiles alone.
 file(GLOB_RECURSE headers RELATIVE ${PROJECT_SOURCE_DIR} CONFIGURE_DEPENDS

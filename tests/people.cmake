@@ -1,3 +1,5 @@
+sat_test(test_say SOURCES unit/test_say.c NEEDS sat_say)
+
 # What helps people: reasons, refusals, locks that say who holds them.
 if(TARGET sat_rim)
 	sat_test(test_lock SOURCES unit/test_lock.c NEEDS sat_rim)

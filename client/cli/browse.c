@@ -52,6 +52,8 @@ int sat_cli_visits(struct sat_cli *c)
 	struct sat_list l;
 
 	sat_list_begin(&l, c, t);
+	l.empty = SAT_TR(c, "(no visit yet; `satchel log-visit` records one)",
+			 "（还没有拜访；可用 `satchel log-visit` 记录）");
 	sat_list_by_row(&l, SAT_OPT_ACCOUNT, "account_id");
 	sat_list_by_row(&l, SAT_OPT_USER, "user_id");
 	sat_list_by_row(&l, SAT_OPT_TERRITORY, "territory_id");

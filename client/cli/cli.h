@@ -200,9 +200,10 @@ struct sat_out {
 	struct sat_cli *c;
 	const struct sat_out_column *columns; /* borrowed for its life       */
 	int count;
-	int64_t limit; /* 0: none; a row more than that is not printed, and
-			  the end says that there are more             */
-	int64_t rows;  /* printed                                      */
+	int64_t limit;     /* 0: none; a row more than that is not printed, and
+			      the end says that there are more             */
+	int64_t rows;      /* printed                                      */
+	const char *empty; /* said to people instead of a bare head; or NULL */
 	bool begun, more;
 	struct sat_print table;
 	struct sat_buf cell;
@@ -247,7 +248,9 @@ struct sat_list {
 	struct sat_buf where; /* " AND ..." */
 	struct sat_value args[32];
 	int arg_count;
-	int code; /* exit code; what went wrong has been said */
+	const char
+		*empty; /* what to do when there is nothing at all, or NULL */
+	int code;       /* exit code; what went wrong has been said */
 };
 
 void sat_list_begin(struct sat_list *l, struct sat_cli *c,
@@ -292,6 +295,7 @@ struct sat_daemon {
 	char state[32], error[256];
 	int64_t next_ms, pid;
 	bool local_failure;
+	bool differed; /* the digest, at the last checkpoint */
 };
 void sat_cli_ask_daemon(struct sat_cli *c, struct sat_daemon *k);
 

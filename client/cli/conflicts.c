@@ -287,6 +287,11 @@ static int list_entries(struct sat_list *l, const struct sat_table *t,
 	if (rc == SAT_OK)
 		rc = sat_out_begin(&all.out, c, all.columns, P_COUNT, 30);
 	all.out.limit = limit;
+	all.out.empty = SAT_TR(
+		c,
+		"(no such conflict: nothing to decide; --all lists the "
+		"settled ones too)",
+		"（没有这样的冲突，无需处理；--all 也列出已处理的冲突）");
 	if (rc == SAT_OK)
 		rc = sat_query(c->replica, (const char *)sat_buf_peek(&sql).ptr,
 			       l->args, l->arg_count, on_entry, &all, &c->err);

@@ -10,6 +10,7 @@
 #include "client/cli/cli.h"
 #include "common/file.h"
 #include "common/pki.h"
+#include "common/say.h"
 #include "common/text.h"
 
 enum {
@@ -301,6 +302,7 @@ static void check_lock(struct doctor *d)
 static void check_server(struct doctor *d)
 {
 	struct sat_cli *c = d->c;
+	char said[SAT_SAY_BYTES];
 	int64_t quiet;
 
 	d->checks++;
@@ -310,8 +312,9 @@ static void check_server(struct doctor *d)
 		     SAT_TR(c, "%s cannot be reached: %s",
 			    "无法连接服务器 %s：%s"),
 		     c->status.server,
-		     d->daemon.error[0] != '\0' ? d->daemon.error
-						: d->daemon.state);
+		     d->daemon.error[0] != '\0'
+			     ? sat_say_text(d->daemon.error, said, sizeof said)
+			     : d->daemon.state);
 	if (d->daemon.rc == SAT_OK && d->daemon.local_failure)
 		find(d, "disk", "df -h %D", "%s",
 		     SAT_TR(c, "satcheld could not write the replica",

@@ -305,6 +305,32 @@ static int run_sql(struct sat_list *l, const struct shape *s, const char *order,
 	return rc;
 }
 
+/* Did the person ask for less than the command shows by itself? */
+static bool is_narrowed(const struct sat_cli *c)
+{
+	for (int o = SAT_OPT_HELP + 1; o < SAT_OPT_COUNT; o++)
+		if (c->value[o] != NULL && o != SAT_OPT_LIMIT &&
+		    o != SAT_OPT_ALL)
+			return true;
+	return false;
+}
+
+/* What a person can do about a list without a row. */
+static const char *empty_text(const struct sat_list *l)
+{
+	if (is_narrowed(l->c))
+		return SAT_TR(l->c,
+			      "(nothing fits; leave out an option to see more)",
+			      "（没有符合条件的记录；去掉某个选项可看到更多）");
+	if (l->empty != NULL)
+		return l->empty;
+	return SAT_TR(
+		l->c,
+		"(nothing here yet; what others enter comes with the next "
+		"sync)",
+		"（还没有记录；其他人录入的内容会在下次同步时到达）");
+}
+
 int sat_list_run(struct sat_list *l, const char *const *columns, size_t count,
 		 const char *order)
 {
@@ -322,6 +348,7 @@ int sat_list_run(struct sat_list *l, const char *const *columns, size_t count,
 		rc = sat_out_begin(&out, l->c, s.columns, s.count,
 				   CELL_WIDTH_MAX);
 		out.limit = limit;
+		out.empty = empty_text(l);
 		if (rc == SAT_OK)
 			rc = run_sql(l, &s, order, limit, &out);
 		sat_out_end(&out);

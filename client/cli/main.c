@@ -7,6 +7,7 @@
 #include "client/cli/cli.h"
 #include "client/replica/refusal.h"
 #include "common/file.h"
+#include "common/say.h"
 #include "common/text.h"
 
 const char *sat_tr(const struct sat_cli *c, const char *en, const char *zh)
@@ -111,7 +112,7 @@ int sat_cli_misuse(const struct sat_cli *c, const char *fmt, ...)
 
 int sat_cli_error(const struct sat_cli *c)
 {
-	char refusal[SAT_REFUSAL_BYTES + 256];
+	char refusal[SAT_REFUSAL_BYTES + 256], said[SAT_SAY_BYTES];
 	const char *text = c->err.msg;
 
 	if (c->err.rc == SAT_E_BUSY) {
@@ -131,7 +132,7 @@ int sat_cli_error(const struct sat_cli *c)
 	    sat_refusal_translate(c->catalogue, c->lang, c->status.role, text,
 				  refusal, sizeof refusal))
 		text = refusal;
-	return sat_cli_fail(c, "%s", text);
+	return sat_cli_fail(c, "%s", sat_say_text(text, said, sizeof said));
 }
 
 int sat_cli_open(struct sat_cli *c)
@@ -179,27 +180,6 @@ int sat_cli_done(const struct sat_cli *c)
 
 /* ---- arguments ----------------------------------------------------------- */
 
-static bool is_chinese(const char *s)
-{
-	return s != NULL &&
-	       (strcmp(s, "zh") == 0 || strncmp(s, "zh_", 3) == 0 ||
-		strncmp(s, "zh-", 3) == 0 || strncmp(s, "zh.", 3) == 0);
-}
-
-/* As the C library chooses: the first of them that is set. */
-static enum sat_lang lang_of_environment(void)
-{
-	static const char *const names[] = { "LC_ALL", "LC_MESSAGES", "LANG" };
-
-	for (size_t i = 0; i < SAT_COUNT_OF(names); i++) {
-		const char *s = getenv(names[i]);
-
-		if (s != NULL && *s != '\0')
-			return is_chinese(s) ? SAT_LANG_ZH : SAT_LANG_EN;
-	}
-	return SAT_LANG_EN;
-}
-
 static int option_named(const char *name, size_t len)
 {
 	for (int o = 0; o < SAT_OPT_COUNT; o++) {
@@ -211,8 +191,14 @@ static int option_named(const char *name, size_t len)
 	return -1;
 }
 
+static void speak(struct sat_cli *c, enum sat_lang lang)
+{
+	c->lang = lang;
+	sat_say_speak(lang);
+}
+
 /* One option, which may use up the next word too; returns how many were used,
- * 0 when it is wrong. */
+ * 0 when it is wrong, -1 when its value is missing. */
 static int take_option(struct sat_cli *c, int left, char **argv)
 {
 	const char *word = argv[0] + 2, *eq = strchr(word, '=');
@@ -226,7 +212,7 @@ static int take_option(struct sat_cli *c, int left, char **argv)
 		return eq == NULL ? 1 : 0;
 	}
 	if (eq == NULL && left < 2)
-		return 0;
+		return -1;
 	/* folder names are bytes; all else goes into the replica */
 	if (o != SAT_OPT_DIR && eq == NULL &&
 	    !sat_utf8_valid(sat_slice_str(argv[1])))
@@ -238,7 +224,8 @@ static int take_option(struct sat_cli *c, int left, char **argv)
 		c->set[c->sets++] = c->value[o];
 	}
 	if (o == SAT_OPT_LANG) /* at once: what follows may be wrong */
-		c->lang = is_chinese(c->value[o]) ? SAT_LANG_ZH : SAT_LANG_EN;
+		speak(c, sat_lang_is_chinese(c->value[o]) ? SAT_LANG_ZH
+							  : SAT_LANG_EN);
 	return eq != NULL ? 1 : 2;
 }
 
@@ -273,6 +260,21 @@ static int take_word(struct sat_cli *c, const char *word)
 	return SAT_CLI_OK;
 }
 
+static int bad_option(struct sat_cli *c, const char *word, bool no_value)
+{
+	int o = option_named(word + 2, strlen(word) - 2);
+
+	if (no_value && o >= 0)
+		return sat_cli_misuse(
+			c,
+			SAT_TR(c, "%s needs a value: %s", "%s 需要一个值：%s"),
+			word, sat_cli_options[o].value);
+	return sat_cli_misuse(
+		c,
+		SAT_TR(c, "\"%s\" is not understood here", "不明白这里的“%s”"),
+		word);
+}
+
 static int take_all(struct sat_cli *c, int argc, char **argv)
 {
 	bool options = true;
@@ -294,11 +296,7 @@ static int take_all(struct sat_cli *c, int argc, char **argv)
 			used = take_option(c, argc - i, argv + i);
 			if (used > 0)
 				continue;
-			return sat_cli_misuse(
-				c,
-				SAT_TR(c, "\"%s\" is not understood here",
-				       "不明白这里的“%s”"),
-				argv[i]);
+			return bad_option(c, argv[i], used < 0);
 		}
 		code = take_word(c, argv[i]);
 		if (code != SAT_CLI_OK)
@@ -313,7 +311,7 @@ static int check_lang(struct sat_cli *c)
 
 	if (lang == NULL)
 		return SAT_CLI_OK;
-	if (strcmp(lang, "en") != 0 && !is_chinese(lang))
+	if (strcmp(lang, "en") != 0 && !sat_lang_is_chinese(lang))
 		return sat_cli_misuse(
 			c,
 			SAT_TR(c, "--lang is en or zh, not \"%s\"",
@@ -366,9 +364,10 @@ static int run(struct sat_cli *c)
 
 int main(int argc, char **argv)
 {
-	struct sat_cli c = { .lang = lang_of_environment() };
+	struct sat_cli c = { .command = NULL };
 	int code;
 
+	speak(&c, sat_lang_of_environment());
 	(void)signal(SIGPIPE, SIG_IGN);
 	if (argc == 2 && strcmp(argv[1], "--version") == 0) {
 		(void)puts("satchel " SAT_VERSION);

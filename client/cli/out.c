@@ -390,6 +390,12 @@ int sat_out_row(void *arg, const struct sat_value *values, int count,
 
 void sat_out_end(struct sat_out *o)
 {
+	bool bare = o->begun && !o->c->json && o->rows == 0 && o->empty != NULL;
+
+	if (bare) {
+		(void)fprintf(stderr, "%s\n", o->empty);
+		o->table.cells = 0;
+	}
 	if (o->begun && o->c->json)
 		(void)fputs(o->rows == 0 ? "]\n" : "\n]\n", stdout);
 	else if (o->begun)

@@ -34,10 +34,7 @@ static int list(struct sat_cli *c)
 	if (rc == SAT_OK)
 		rc = sat_query(c->replica, sql, &arg, 1, sat_out_row, &out,
 			       &c->err);
-	if (rc == SAT_OK && out.rows == 0 && !c->json)
-		(void)fputs(SAT_TR(c, "(nothing was rejected)\n",
-				   "（没有被拒绝的修改）\n"),
-			    stderr);
+	out.empty = SAT_TR(c, "(nothing was rejected)", "（没有被拒绝的修改）");
 	sat_out_end(&out);
 	return rc == SAT_OK ? SAT_CLI_OK : sat_cli_error(c);
 }

@@ -8,6 +8,7 @@
 
 #include "client/cli/cli.h"
 #include "common/file.h"
+#include "common/say.h"
 #include "common/text.h"
 #include "proto/local.h"
 
@@ -58,6 +59,7 @@ void sat_cli_ask_daemon(struct sat_cli *c, struct sat_daemon *k)
 		  json_object_get(answer, "last_error"));
 	k->next_ms = json_integer_value(json_object_get(answer, "next_ms"));
 	k->pid = json_integer_value(json_object_get(answer, "pid"));
+	k->differed = json_is_false(json_object_get(answer, "digest_ok"));
 	k->local_failure =
 		json_is_true(json_object_get(answer, "local_failure"));
 	json_decref(answer);
@@ -79,14 +81,35 @@ static const char *state_word(const struct sat_cli *c, const char *state)
 	return state;
 }
 
-static const char *digest_word(const struct sat_cli *c)
+/* k: NULL when nobody asked satcheld. A difference is mended by fetching
+ * everything again; what still differs then needs a person. */
+static const char *digest_word(const struct sat_cli *c,
+			       const struct sat_daemon *k)
 {
+	bool live = k != NULL && k->rc == SAT_OK;
+
 	if (c->status.digest > 0)
 		return SAT_TR(c, "equal to the server's", "与服务器一致");
-	if (c->status.digest < 0)
+	if (c->status.digest == 0 && live && k->differed)
 		return SAT_TR(c, "differs from the server's; being repaired",
 			      "与服务器不一致，正在修复");
-	return SAT_TR(c, "not compared yet", "尚未核对");
+	if (c->status.digest == 0)
+		return SAT_TR(c, "not compared yet", "尚未核对");
+	if (live && k->differed)
+		return SAT_TR(
+			c,
+			"differs from the server's, and fetching all "
+			"again did not mend it; tell your administrator",
+			"与服务器不一致，重新获取后仍未修复；请联系管理员");
+	if (live)
+		return SAT_TR(c,
+			      "differs from the server's; the next checkpoint "
+			      "repairs it",
+			      "与服务器不一致，将在下一个同步点修复");
+	return SAT_TR(c,
+		      "differs from the server's; satcheld repairs it when it "
+		      "runs",
+		      "与服务器不一致，satcheld 运行时会修复");
 }
 
 /* ---- status, for people -------------------------------------------------- */
@@ -114,12 +137,58 @@ static void print_checkpoint(const struct sat_cli *c)
 	(void)puts(s->filling ? SAT_TR(c, ", filling", "，数据接收中") : "");
 }
 
-static void print_connection(const struct sat_cli *c,
-			     const struct sat_daemon *k)
+/* Why the server refused this device when a satcheld last asked; NULL when it
+ * did not. */
+static const char *kept_refusal(struct sat_cli *c, const struct sat_daemon *k)
 {
-	char text[512];
+	const char *text = NULL;
+	struct sat_slice s;
+	struct sat_buf raw;
+	struct sat_err err;
+	char path[4096];
+
+	if (k->rc == SAT_OK ||
+	    sat_path_join(path, sizeof path, c->dir, SAT_REFUSED_FILE, &err) !=
+		    SAT_OK ||
+	    !sat_file_exists(path))
+		return NULL;
+	sat_buf_init(&raw, 4096);
+	if (sat_file_read(path, 4096, &raw, &err) == SAT_OK) {
+		s = sat_buf_peek(&raw);
+		while (s.len > 0 && s.ptr[s.len - 1] == '\n')
+			s.len--;
+		text = s.len > 0 && sat_utf8_valid(s)
+			       ? sat_arena_string(&c->arena, s)
+			       : "";
+	}
+	sat_buf_fini(&raw);
+	return text;
+}
+
+static void say_refused(const struct sat_cli *c)
+{
+	(void)puts(SAT_TR(c,
+			  "  what is saved here stays here; ask your "
+			  "administrator, or `satchel rescue` it",
+			  "  已保存的内容仍在本机；请联系管理员，或用 "
+			  "`satchel rescue` 取出"));
+}
+
+static void print_connection(const struct sat_cli *c,
+			     const struct sat_daemon *k, const char *refusal)
+{
+	char text[SAT_SAY_BYTES + 64], said[SAT_SAY_BYTES];
 
 	(void)printf("%s", SAT_TR(c, "connection: ", "连接："));
+	if (k->rc != SAT_OK && refusal != NULL) {
+		(void)snprintf(text, sizeof text, "%s%s",
+			       SAT_TR(c, "refused at the last try: ",
+				      "上次尝试时被服务器拒绝："),
+			       sat_say_text(refusal, said, sizeof said));
+		sat_print_line(stdout, text);
+		say_refused(c);
+		return;
+	}
 	if (k->rc == SAT_E_NOTFOUND) {
 		(void)puts(SAT_TR(c,
 				  "satcheld is not running; these are the "
@@ -135,12 +204,15 @@ static void print_connection(const struct sat_cli *c,
 		return;
 	}
 	(void)snprintf(text, sizeof text, "%s%s%s", state_word(c, k->state),
-		       k->error[0] != '\0' ? ": " : "", k->error);
+		       k->error[0] != '\0' ? SAT_TR(c, ": ", "：") : "",
+		       sat_say_text(k->error, said, sizeof said));
 	sat_print_line(stdout, text);
 	if (strcmp(k->state, "waiting") == 0)
 		(void)printf(SAT_TR(c, "  next attempt in %lld s\n",
 				    "  %lld 秒后重试\n"),
 			     (long long)k->next_ms / 1000);
+	if (strcmp(k->state, "refused") == 0)
+		say_refused(c);
 	if (k->local_failure)
 		(void)puts(
 			SAT_TR(c,
@@ -216,7 +288,7 @@ static struct sat_value text_of(const char *s)
 }
 
 static void json_status(const struct sat_cli *c, const struct sat_daemon *k,
-			uint64_t missing)
+			uint64_t missing, const char *refusal)
 {
 	const struct sat_replica_status *s = &c->status;
 	struct sat_out_object o;
@@ -268,6 +340,8 @@ static void json_status(const struct sat_cli *c, const struct sat_daemon *k,
 	sat_out_member(&o, "last_error", SAT_OUT_TEXT,
 		       live && k->error[0] != '\0' ? text_of(k->error)
 						   : sat_value_null());
+	sat_out_member(&o, "refused", SAT_OUT_TEXT,
+		       refusal != NULL ? text_of(refusal) : sat_value_null());
 	sat_out_member(&o, "local_failure", SAT_OUT_BOOL,
 		       live ? sat_value_int(k->local_failure)
 			    : sat_value_null());
@@ -277,13 +351,15 @@ static void json_status(const struct sat_cli *c, const struct sat_daemon *k,
 int sat_cli_status(struct sat_cli *c)
 {
 	struct sat_daemon k;
+	const char *refusal;
 	uint64_t missing = 0;
 
 	if (sat_query_missing(c->replica, &missing, &c->err) != SAT_OK)
 		return sat_cli_error(c);
 	sat_cli_ask_daemon(c, &k);
+	refusal = kept_refusal(c, &k);
 	if (c->json) {
-		json_status(c, &k, missing);
+		json_status(c, &k, missing, refusal);
 		return SAT_CLI_OK;
 	}
 	print_person(c);
@@ -292,8 +368,9 @@ int sat_cli_status(struct sat_cli *c)
 	(void)printf(
 		SAT_TR(c, "clock offset: %+lld ms\n", "时钟偏差：%+lld 毫秒\n"),
 		(long long)c->status.offset_ms);
-	(void)printf(SAT_TR(c, "digest: %s\n", "摘要：%s\n"), digest_word(c));
-	print_connection(c, &k);
+	(void)printf(SAT_TR(c, "digest: %s\n", "摘要：%s\n"),
+		     digest_word(c, &k));
+	print_connection(c, &k, refusal);
 	return SAT_CLI_OK;
 }
 
@@ -322,8 +399,18 @@ static int read_timeout(struct sat_cli *c, int *ret_ms)
 
 static int sync_failed(struct sat_cli *c, int rc)
 {
+	char said[SAT_SAY_BYTES];
 	struct sat_daemon k;
 
+	if (rc == SAT_E_CORRUPT)
+		return sat_cli_fail(
+			c, "%s",
+			SAT_TR(c,
+			       "this device's data still differs from the "
+			       "server's after it was fetched again; tell "
+			       "your administrator",
+			       "重新获取之后，本设备的数据仍与服务器不一致；"
+			       "请联系管理员"));
 	if (rc == SAT_E_DENIED)
 		return sat_cli_fail(c, "%s",
 				    SAT_TR(c,
@@ -334,7 +421,7 @@ static int sync_failed(struct sat_cli *c, int rc)
 		return sat_cli_fail(c,
 				    SAT_TR(c, "satcheld could not sync: %s",
 					   "satcheld 同步失败：%s"),
-				    sat_rc_name(rc));
+				    sat_say(sat_rc_name(rc)));
 	sat_cli_ask_daemon(c, &k);
 	return sat_cli_fail(
 		c,
@@ -343,7 +430,8 @@ static int sync_failed(struct sat_cli *c, int rc)
 		       "out later%s%s",
 		       "未能及时连上服务器；内容已保存在本机，稍后自动发送%s%"
 		       "s"),
-		k.error[0] != '\0' ? ": " : "", k.error);
+		k.error[0] != '\0' ? SAT_TR(c, ": ", "：") : "",
+		sat_say_text(k.error, said, sizeof said));
 }
 
 int sat_cli_sync(struct sat_cli *c)
@@ -468,7 +556,8 @@ static void say_verified(const struct sat_cli *c, pid_t daemon, bool sound,
 			       "记录：satcheld（进程 %ld）正在使用数据，由它"
 			       "自行核对\n"),
 			(long)daemon);
-	(void)printf(SAT_TR(c, "digest: %s\n", "摘要：%s\n"), digest_word(c));
+	(void)printf(SAT_TR(c, "digest: %s\n", "摘要：%s\n"),
+		     digest_word(c, NULL));
 }
 
 int sat_cli_find_daemon(struct sat_cli *c, pid_t *ret)

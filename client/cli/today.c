@@ -126,10 +126,11 @@ static int show(struct sat_cli *c, const char *sql, int64_t limit)
 	if (rc == SAT_OK)
 		rc = sat_query(c->replica, sql, args, 3, sat_out_row, &out,
 			       &c->err);
-	if (rc == SAT_OK && out.rows == 0 && !c->json)
-		(void)fputs(SAT_TR(c, "(nothing is due today)\n",
-				   "（今天没有到期事项）\n"),
-			    stderr);
+	out.empty =
+		SAT_TR(c,
+		       "(nothing is due today; `satchel tasks` lists what "
+		       "comes later)",
+		       "（今天没有到期事项；`satchel tasks` 列出以后的事项）");
 	sat_out_end(&out);
 	return rc == SAT_OK ? SAT_CLI_OK : sat_cli_error(c);
 }

@@ -74,7 +74,14 @@ int sat_daemon_ask(const struct sat_daemon_run *how, uint64_t left_ms,
  * in this run; rejected: all that wait for a person. */
 int sat_daemon_say_done(int rc, uint64_t confirmed, uint64_t rejected);
 
+/* Of a --once whose digest differs at its checkpoint: the agent has fetched
+ * everything again before it lets a difference stand. */
+extern const struct sat_err sat_daemon_differs;
+
 int64_t sat_daemon_wall_ms(void);
+
+/* Say on stderr, in the person's language, after who says it. */
+void sat_daemon_complain(const char *who, const struct sat_err *err);
 
 /* What a result of the agent means to whoever called the program. */
 int sat_daemon_exit_code(int rc);

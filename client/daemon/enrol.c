@@ -11,6 +11,7 @@
 
 #include "client/daemon/daemon.h"
 #include "common/pki.h"
+#include "common/say.h"
 #include "common/text.h"
 #include "proto/link.h"
 
@@ -195,7 +196,7 @@ static int take_identity(struct enrolment *e, const struct sat_msg_enrolled *m)
 		rc = put_file(e->dir, "device.pem", m->certificate, 0644,
 			      &e->err);
 	if (rc == SAT_OK)
-		(void)printf("enrolled as %.*s (%.*s), device %lu\n",
+		(void)printf(sat_say("enrolled as %.*s (%.*s), device %lu\n"),
 			     (int)m->login.len, (const char *)m->login.ptr,
 			     (int)m->org.len, (const char *)m->org.ptr,
 			     (unsigned long)m->replica);
@@ -400,7 +401,7 @@ int sat_daemon_enrol(const char *dir, const char *invite, uint64_t timeout_ms)
 	sat_lock_drop(&e.lock);
 	if (e.rc == SAT_OK)
 		return sat_daemon_run(&first);
-	(void)fprintf(stderr, "satcheld enroll: %s\n", e.err.msg);
+	sat_daemon_complain("satcheld enroll", &e.err);
 	if (e.rc == SAT_E_INVAL || e.rc == SAT_E_EXISTS)
 		return SAT_EXIT_FAILED;
 	if (asked)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "client/daemon/daemon.h"
+#include "common/say.h"
 
 static const char usage_text[] =
 	"satcheld " SAT_VERSION " - keeps this device's copy of the data\n\n"
@@ -20,6 +21,8 @@ static const char usage_text[] =
 	"       satcheld config [--dir DIR] [--manual]\n"
 	"           print the settings of DIR/satcheld.conf, or their "
 	"manual\n\n"
+	"--lang en|zh chooses the language (default: LC_ALL, LC_MESSAGES or "
+	"LANG).\n"
 	"INVITE is the line that `satchel-server invite` printed.\n"
 	"The data is DIR/replica.db: read and write it with `satchel --dir "
 	"DIR`, or with\nany program that speaks SQLite, online or not.\n"
@@ -42,6 +45,27 @@ static bool read_seconds(const char *text, uint64_t *ret_ms)
 	return end != text && *end == '\0' && s > 0 && s <= 86400;
 }
 
+void sat_daemon_complain(const char *who, const struct sat_err *err)
+{
+	char said[SAT_SAY_BYTES];
+
+	(void)fprintf(stderr, "%s%s%s\n", who, sat_say(": "),
+		      sat_say_text(err->msg, said, sizeof said));
+}
+
+static bool take_lang(const char *word)
+{
+	if (strcmp(word, "en") != 0 && !sat_lang_is_chinese(word)) {
+		(void)fprintf(stderr,
+			      sat_say("satcheld: --lang is en or zh, not "
+				      "\"%s\"\n"),
+			      word);
+		return false;
+	}
+	sat_say_speak(sat_lang_is_chinese(word) ? SAT_LANG_ZH : SAT_LANG_EN);
+	return true;
+}
+
 static bool parse(int argc, char **argv, struct arguments *a)
 {
 	*a = (struct arguments){ .timeout_ms = 30000 };
@@ -57,18 +81,23 @@ static bool parse(int argc, char **argv, struct arguments *a)
 			a->manual = true;
 		} else if (strcmp(argv[i], "--timeout") == 0 && i + 1 < argc) {
 			if (!read_seconds(argv[++i], &a->timeout_ms)) {
-				(void)fprintf(stderr,
-					      "satcheld: --timeout is 1 to "
-					      "86400 seconds, not \"%s\"\n",
-					      argv[i]);
+				(void)fprintf(
+					stderr,
+					sat_say("satcheld: --timeout is 1 to "
+						"86400 seconds, not \"%s\"\n"),
+					argv[i]);
 				return false;
 			}
+		} else if (strcmp(argv[i], "--lang") == 0 && i + 1 < argc) {
+			if (!take_lang(argv[++i]))
+				return false;
 		} else if (argv[i][0] != '-' && a->invite == NULL) {
 			a->invite = argv[i];
 		} else {
-			(void)fprintf(stderr,
-				      "satcheld: \"%s\" is not understood\n",
-				      argv[i]);
+			(void)fprintf(
+				stderr,
+				sat_say("satcheld: \"%s\" is not understood\n"),
+				argv[i]);
 			return false;
 		}
 	}
@@ -100,7 +129,7 @@ static int print_config(const struct arguments *a)
 	if (rc == SAT_OK)
 		(void)fwrite(s.ptr, 1, s.len, stdout);
 	else
-		(void)fprintf(stderr, "satcheld: %s\n", err.msg);
+		sat_daemon_complain("satcheld", &err);
 	sat_buf_fini(&text);
 	sat_config_free(c);
 	return rc == SAT_OK ? SAT_EXIT_DONE : SAT_EXIT_FAILED;
@@ -112,16 +141,19 @@ static void say_what_is_wrong(const struct arguments *a)
 	bool enroll = strcmp(a->command, "enroll") == 0;
 
 	if (!enroll && strcmp(a->command, "run") != 0)
-		(void)fprintf(stderr, "satcheld: there is no command \"%s\"\n",
+		(void)fprintf(stderr,
+			      sat_say("satcheld: there is no command \"%s\"\n"),
 			      a->command);
 	else if (a->dir == NULL)
-		(void)fprintf(stderr, "satcheld: --dir DIR is needed\n");
+		(void)fputs(sat_say("satcheld: --dir DIR is needed\n"), stderr);
 	else if (enroll)
-		(void)fprintf(stderr, "satcheld enroll: INVITE is needed\n");
+		(void)fputs(sat_say("satcheld enroll: INVITE is needed\n"),
+			    stderr);
 	else
-		(void)fprintf(stderr,
-			      "satcheld run: \"%s\" is not understood\n",
-			      a->invite);
+		(void)fprintf(
+			stderr,
+			sat_say("satcheld run: \"%s\" is not understood\n"),
+			a->invite);
 }
 
 int main(int argc, char **argv)
@@ -129,10 +161,14 @@ int main(int argc, char **argv)
 	struct arguments a;
 
 	(void)signal(SIGPIPE, SIG_IGN);
+	sat_say_speak(sat_lang_of_environment());
+	for (int i = 1; i + 1 < argc; i++)
+		if (strcmp(argv[i], "--lang") == 0 && !take_lang(argv[i + 1]))
+			goto usage;
 	for (int i = 1; i < argc; i++) {
 		if (strcmp(argv[i], "--help") == 0 ||
 		    strcmp(argv[i], "-h") == 0) {
-			(void)fputs(usage_text, stdout);
+			(void)fputs(sat_say(usage_text), stdout);
 			return SAT_EXIT_DONE;
 		}
 		if (strcmp(argv[i], "--version") == 0) {
@@ -154,6 +190,6 @@ int main(int argc, char **argv)
 						  .timeout_ms = a.timeout_ms });
 	say_what_is_wrong(&a);
 usage:
-	(void)fputs(usage_text, stderr);
+	(void)fputs(sat_say(usage_text), stderr);
 	return SAT_EXIT_USAGE;
 }

@@ -13,6 +13,7 @@
 #include "common/log.h"
 #include "common/pki.h"
 #include "common/progress.h"
+#include "common/say.h"
 #include "proto/local.h"
 
 struct daemon {
@@ -33,6 +34,7 @@ struct daemon {
 	uint64_t confirmed;         /* before --once began */
 	struct sat_progress bar;    /* of the first data */
 	bool stopping, wiped, first_data;
+	enum sat_agent_state told; /* what the file of a refusal says */
 	int exit_code;
 };
 
@@ -115,6 +117,41 @@ static void on_signal(uv_signal_t *handle, int number)
 
 /* ---- --once ------------------------------------------------------------- */
 
+/* A refusal outlives the daemon that met it, so that `satchel status` can say
+ * it: beside the replica, whose own file a status must not touch. */
+static void keep_refusal(struct daemon *d)
+{
+	struct sat_agent_status s;
+	char path[4096], line[sizeof s.last_error + 1];
+	struct sat_err err;
+	int rc;
+
+	sat_agent_status(d->agent, &s);
+	if (d->wiped || s.state == d->told ||
+	    (s.state != SAT_AGENT_REFUSED && s.state != SAT_AGENT_CONNECTED))
+		return;
+	d->told = s.state;
+	rc = sat_path_join(path, sizeof path, d->how->dir, SAT_REFUSED_FILE,
+			   &err);
+	if (rc == SAT_OK && s.state == SAT_AGENT_CONNECTED) {
+		(void)unlink(path);
+	} else if (rc == SAT_OK) {
+		(void)snprintf(line, sizeof line, "%s\n", s.last_error);
+		rc = sat_file_write(path, sat_slice_str(line), 0600, &err);
+	}
+	if (rc != SAT_OK)
+		sat_log(SAT_LOG_WARN, "main", "refusal not kept",
+			SAT_KV_ERR(&err));
+}
+
+static void say_not_done(const char *why)
+{
+	struct sat_err err;
+
+	(void)sat_err_set(&err, SAT_E_CLOSED, 0, "run", "not done: %s", why);
+	sat_daemon_complain("satcheld", &err);
+}
+
 static void on_once_done(struct sat_agent_wish *w, int rc)
 {
 	struct daemon *d = w->arg;
@@ -126,16 +163,20 @@ static void on_once_done(struct sat_agent_wish *w, int rc)
 		sat_progress_at(&d->bar, SIZE_MAX);
 	sat_progress_end(&d->bar);
 	d->first_data = false;
+	keep_refusal(d);
 	d->bar.shown = -1; /* what changes from here on ends no line */
 	sat_agent_status(d->agent, &agent);
 	if (sat_replica_status(d->replica, &s, &err) != SAT_OK && rc == SAT_OK)
 		rc = err.rc;
+	if (rc == SAT_OK && s.digest < 0)
+		rc = sat_daemon_differs.rc;
 	d->exit_code =
 		sat_daemon_say_done(rc, s.confirmed - d->confirmed, s.rejected);
-	if (rc != SAT_OK)
-		(void)fprintf(stderr, "satcheld: not done: %s\n",
-			      agent.last_error[0] != '\0' ? agent.last_error
-							  : sat_rc_name(rc));
+	if (rc == SAT_E_CORRUPT && s.digest < 0)
+		sat_daemon_complain("satcheld", &sat_daemon_differs);
+	else if (rc != SAT_OK)
+		say_not_done(agent.last_error[0] != '\0' ? agent.last_error
+							 : sat_rc_name(rc));
 	stop(d);
 }
 
@@ -149,6 +190,7 @@ static void on_change(void *arg)
 
 	if (d->wiped && !d->how->once)
 		stop(d);
+	keep_refusal(d);
 	if (d->wiped || !d->first_data)
 		return;
 	sat_agent_status(d->agent, &agent);
@@ -177,6 +219,8 @@ static void on_asked_done(struct sat_agent_wish *w, int rc)
 
 	if (rc == SAT_OK)
 		rc = sat_replica_status(q->d->replica, &s, &err);
+	if (rc == SAT_OK && s.digest < 0)
+		rc = sat_daemon_differs.rc;
 	sat_local_answer(q->call,
 			 json_pack("{s:i, s:I, s:I}", "rc", rc, "confirmed",
 				   (json_int_t)(s.confirmed - q->confirmed),
@@ -296,18 +340,18 @@ static bool on_wipe(void *arg)
 	static const char *const names[] = {
 		"device.key",     "device.key.new", "replica.db-wal",
 		"replica.db",     "replica.db-shm", "device.pem",
-		"device.pem.new", "running",
+		"device.pem.new", "running",        SAT_REFUSED_FILE,
 	};
 	struct daemon *d = arg;
 	bool gone = true;
 
 	for (size_t i = 0; i < SAT_COUNT_OF(names); i++)
 		gone = wipe_file(d->how->dir, names[i]) && gone;
-	(void)fprintf(stderr,
-		      gone ? "satcheld: this device was wiped, as its "
-			     "organisation ordered / 本设备已按单位要求清除\n"
-			   : "satcheld: this device could not be wiped "
-			     "wholly / 本设备未能全部清除\n");
+	(void)fputs(gone ? sat_say("satcheld: this device was wiped, as its "
+				   "organisation ordered\n")
+			 : sat_say("satcheld: this device could not be wiped "
+				   "wholly\n"),
+		    stderr);
 	d->exit_code = SAT_EXIT_REFUSED;
 	d->wiped = true;
 	return gone;
@@ -370,10 +414,11 @@ static int open_folder(struct daemon *d, struct sat_err *err)
 	if (rc == SAT_OK && sat_file_exists(d->running_path)) {
 		rc = sat_replica_check(d->replica_path, &rescued, err);
 		if (rc == SAT_OK && rescued)
-			(void)fprintf(stderr,
-				      "satcheld: the replica was damaged; what "
-				      "was not yet sent is saved, the rest is "
-				      "fetched again\n");
+			(void)fputs(sat_say("satcheld: the replica was "
+					    "damaged; what was not yet sent "
+					    "is saved, the rest is fetched "
+					    "again\n"),
+				    stderr);
 	}
 	/* Empty: there is room for that on a full disk as well. */
 	if (rc == SAT_OK && !sat_file_exists(d->running_path))
@@ -561,7 +606,7 @@ int sat_daemon_run(const struct sat_daemon_run *how)
 	if (rc == SAT_E_BUSY) /* another process, or an app that writes on */
 		d.exit_code = SAT_EXIT_BUSY;
 	if (rc != SAT_OK) {
-		(void)fprintf(stderr, "satcheld: %s\n", err.msg);
+		sat_daemon_complain("satcheld", &err);
 		if (d.exit_code == SAT_EXIT_DONE)
 			d.exit_code = SAT_EXIT_LOCAL;
 	}

@@ -3,16 +3,25 @@
 #include <unistd.h>
 
 #include "client/daemon/daemon.h"
+#include "common/say.h"
 #include "proto/local.h"
+
+const struct sat_err sat_daemon_differs = {
+	.rc = SAT_E_CORRUPT,
+	.op = "digest",
+	.msg = "this device's data still differs from the server's after it "
+	       "was fetched again; tell your administrator",
+};
 
 int sat_daemon_say_done(int rc, uint64_t confirmed, uint64_t rejected)
 {
 	if (rc == SAT_OK)
-		(void)printf("done: %llu confirmed, %llu rejected%s\n",
+		(void)printf(sat_say("done: %llu confirmed, %llu rejected%s\n"),
 			     (unsigned long long)confirmed,
 			     (unsigned long long)rejected,
 			     rejected == 0 ? ""
-					   : "; `satchel rejected` lists them");
+					   : sat_say("; `satchel rejected` "
+						     "lists them"));
 	(void)fflush(stdout);
 	return sat_daemon_exit_code(rc);
 }
@@ -49,6 +58,8 @@ int sat_daemon_ask(const struct sat_daemon_run *how, uint64_t left_ms,
 					  "server in time"
 				: rc == SAT_E_DENIED
 					? "the server refuses this device"
+				: rc == sat_daemon_differs.rc
+					? sat_daemon_differs.msg
 					: "the running daemon could not sync; "
 					  "`satchel status` says why");
 		json_decref(answer);

@@ -17,6 +17,10 @@
 struct sat_replica;
 struct sqlite3;
 
+/* Beside the replica: why the server refused this device, when it did at the
+ * last try. One line. */
+#define SAT_REFUSED_FILE "refused"
+
 /* Who this device is, from ENROLLED; kept in the replica. */
 struct sat_replica_identity {
 	uint32_t replica;

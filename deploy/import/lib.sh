@@ -4,6 +4,7 @@ set -eu
 
 usage() {
 	echo "usage: $0 SERVER_DIR DATA_FOLDER" >&2
+	echo "DATA_FOLDER is the data set's own folder, or the one that holds it." >&2
 	echo "SATCHEL_SERVER names the program when it is not on the path." >&2
 	exit 2
 }
@@ -16,12 +17,28 @@ server=${SATCHEL_SERVER:-satchel-server}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# add territory|user OPTIONS: one that is there already is fine.
+# data_set NAME FILE: the folder of that data set: DATA_FOLDER itself, a folder
+# of that name in it, or one beside it.
+data_set() {
+	for folder in "$data" "$data/$1" "$data/../$1"; do
+		if [ -f "$folder/$2" ]; then
+			printf '%s\n' "$folder"
+			return 0
+		fi
+	done
+	echo "$0: neither $data nor $data/$1 holds $2" >&2
+	return 1
+}
+
+# add territory|user OPTIONS: one that is there already is fine. Asked in
+# English, because the answer is read here; told in the person's language.
 add() {
 	what=$1
 	shift
-	if ! "$server" "$what" add --dir "$dir" "$@" >"$work/out" 2>&1; then
-		grep -q "already" "$work/out" || { cat "$work/out" >&2; exit 1; }
+	if ! LC_ALL=C "$server" "$what" add --dir "$dir" "$@" \
+		>"$work/out" 2>&1; then
+		grep -q "already" "$work/out" ||
+			"$server" "$what" add --dir "$dir" "$@" || exit 1
 	fi
 }
 

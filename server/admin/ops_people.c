@@ -50,7 +50,44 @@ static int must_be_new(const struct sat_admin *a, const char *table,
 	return rc;
 }
 
+/* The text of a column of a row found by id; null when there is none. */
+static json_t *text_of(const struct sat_admin *a, const char *table,
+		       const struct sat_id *id, const char *column,
+		       struct sat_arena *arena)
+{
+	const struct sat_table *t;
+	struct sat_stored_row row;
+	struct sat_err none;
+	int index;
+
+	if (sat_admin_table(a, table, &t, &none) != SAT_OK ||
+	    sat_admin_column(t, column, &index, &none) != SAT_OK ||
+	    sat_store_row_get(a->store, t, id, arena, &row, &none) != SAT_OK ||
+	    row.seq == 0)
+		return json_null();
+	return sat_value_json(&t->columns[index], &row.values[index]);
+}
+
 /* ---- territories -------------------------------------------------------- */
+
+/* The catalogue says which levels there are, and so does the sentence. */
+static int check_level(const struct sat_table *t, const char *level,
+		       struct sat_err *err)
+{
+	int at = sat_table_column(t, sat_slice_str("level"));
+	const struct sat_column *c = at < 0 ? NULL : &t->columns[at];
+	char all[160] = "";
+	size_t n = 0;
+
+	if (c == NULL || c->type != SAT_TYPE_ENUM ||
+	    sat_column_enum(c, sat_slice_str(level)) != NULL)
+		return SAT_OK;
+	for (uint16_t i = 0; i < c->value_count && n < sizeof all; i++)
+		n += (size_t)snprintf(all + n, sizeof all - n, "%s%s",
+				      i > 0 ? ", " : "", c->values[i].name);
+	return sat_err_set(err, SAT_E_INVAL, 0, "territory add",
+			   "--level is one of %s, not \"%.40s\"", all, level);
+}
 
 int sat_op_territory_add(struct sat_admin *a, const json_t *args, json_t *ret,
 			 struct sat_err *err)
@@ -76,6 +113,9 @@ int sat_op_territory_add(struct sat_admin *a, const json_t *args, json_t *ret,
 				    err);
 	if (rc == SAT_OK)
 		rc = sat_admin_new_id(a, &id, err);
+	if (rc != SAT_OK)
+		return rc;
+	rc = check_level(t, level, err);
 	if (rc != SAT_OK)
 		return rc;
 	sat_draft_init(&d, SAT_OP_INSERT, t, &id);
@@ -135,6 +175,36 @@ fail:
 	return SAT_E_NOMEM;
 }
 
+/* A column that leads to a territory shows its code, which is what people know
+ * it by and what other commands take; "parent_id" becomes "parent". */
+static int show_codes(const struct sat_admin *a, const struct sat_table *t,
+		      const char *column, size_t at, json_t *head, json_t *rows,
+		      struct sat_err *err)
+{
+	int c = sat_table_column(t, sat_slice_str(column));
+	struct sat_arena arena;
+	struct sat_id id;
+	json_t *row;
+	size_t i, n = strlen(column);
+
+	if (c < 0 || t->columns[c].type != SAT_TYPE_REF || n < 3)
+		return SAT_OK;
+	if (json_array_set_new(head, at, json_stringn(column, n - 3)) != 0)
+		return out_of_memory(err);
+	json_array_foreach(rows, i, row)
+	{
+		const char *text = json_string_value(json_array_get(row, at));
+
+		if (text == NULL || !sat_id_parse(sat_slice_str(text), &id))
+			continue;
+		sat_arena_init(&arena, 1 << 20);
+		(void)json_array_set_new(
+			row, at, text_of(a, "territory", &id, "code", &arena));
+		sat_arena_fini(&arena);
+	}
+	return SAT_OK;
+}
+
 static int list_rows(struct sat_admin *a, const char *table,
 		     const char *const *columns, size_t count, json_t *ret,
 		     struct sat_err *err)
@@ -152,6 +222,9 @@ static int list_rows(struct sat_admin *a, const char *table,
 	for (size_t i = 0; rc == SAT_OK && i < count; i++)
 		if (json_array_append_new(head, json_string(columns[i])) != 0)
 			rc = out_of_memory(err);
+	for (size_t i = 0; rc == SAT_OK && i < count; i++)
+		rc = show_codes(a, l.table, columns[i], i + 1, head, l.rows,
+				err);
 	if (rc == SAT_OK)
 		return answer_table(ret, head, l.rows, err);
 	json_decref(head);
@@ -337,24 +410,6 @@ static json_t *time_json(int64_t ms)
 		return json_null();
 	sat_time_format(ms, text);
 	return json_string(text);
-}
-
-/* The text of a column of a row found by id; null when there is none. */
-static json_t *text_of(const struct sat_admin *a, const char *table,
-		       const struct sat_id *id, const char *column,
-		       struct sat_arena *arena)
-{
-	const struct sat_table *t;
-	struct sat_stored_row row;
-	struct sat_err none;
-	int index;
-
-	if (sat_admin_table(a, table, &t, &none) != SAT_OK ||
-	    sat_admin_column(t, column, &index, &none) != SAT_OK ||
-	    sat_store_row_get(a->store, t, id, arena, &row, &none) != SAT_OK ||
-	    row.seq == 0)
-		return json_null();
-	return sat_value_json(&t->columns[index], &row.values[index]);
 }
 
 int sat_op_grant_list(struct sat_admin *a, const json_t *args, json_t *ret,

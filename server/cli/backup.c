@@ -10,6 +10,7 @@
 #include "common/file.h"
 #include "common/pki.h"
 #include "common/progress.h"
+#include "common/say.h"
 #include "server/admin/past.h"
 #include "server/cli/cli.h"
 #include "server/store/store.h"
@@ -140,8 +141,8 @@ int sat_cli_backup(struct sat_call *call)
 		err.rc = rc;
 		return sat_complain("backup", &err);
 	}
-	(void)printf("%s holds everything, keys included: keep it as safe as "
-		     "the server\n",
+	(void)printf(sat_say("%s holds everything, keys included: keep it as "
+			     "safe as the server\n"),
 		     out);
 	return SAT_EXIT_OK;
 }
@@ -191,8 +192,9 @@ static int on_lost(void *arg, int columns, const char *const *names,
 	    v[2].kind != SAT_TEXT)
 		return SAT_OK;
 	if (l->count++ == 0)
-		(void)printf("Changes by administrators that are not in the "
-			     "backup; make them again:\n");
+		(void)fputs(sat_say("Changes by administrators that are not "
+				    "in the backup; make them again:\n"),
+			    stdout);
 	(void)printf("  %.*s  %.*s  %.*s\n", (int)v[0].s.len,
 		     (const char *)v[0].s.ptr, (int)v[1].s.len,
 		     (const char *)v[1].s.ptr, (int)v[2].s.len,
@@ -216,13 +218,15 @@ static void list_lost(const char *aside, const char *backup)
 	if (*aside != '\0' &&
 	    sat_store_open_sqlite(aside, false, false, &s, &err) == SAT_OK) {
 		if (sat_store_audit_after(s, last, on_lost, &l, &err) != SAT_OK)
-			(void)printf("The audit of %s cannot be read.\n",
-				     aside);
+			(void)printf(
+				sat_say("The audit of %s cannot be read.\n"),
+				aside);
 		sat_store_close(s);
 		return;
 	}
-	(void)printf("Changes by administrators after the backup are lost; "
-		     "make them again.\n");
+	(void)fputs(sat_say("Changes by administrators after the backup are "
+			    "lost; make them again.\n"),
+		    stdout);
 }
 
 static int take_lock(const char *dir, struct sat_lock *lock,
@@ -302,14 +306,16 @@ int sat_cli_restore(struct sat_call *call)
 	}
 	list_lost(aside, backup);
 	if (found.revoked > 0)
-		(void)printf("%lu devices stay revoked\n",
+		(void)printf(sat_say("%lu devices stay revoked\n"),
 			     (unsigned long)found.revoked);
 	if (*aside != '\0')
-		(void)printf("The database that was there: %s\n", aside);
-	(void)printf("%s is restored. Start it; devices bring back what they "
-		     "wrote since the backup.\n"
-		     "  satchel-server run --dir %s\n"
+		(void)printf(sat_say("The database that was there: %s\n"),
+			     aside);
+	(void)printf(sat_say("%s is restored. Start it; devices bring back "
+			     "what they wrote since the backup.\n"),
+		     call->dir);
+	(void)printf("  satchel-server run --dir %s\n"
 		     "  satchel-server recovery status --dir %s\n",
-		     call->dir, call->dir, call->dir);
+		     call->dir, call->dir);
 	return SAT_EXIT_OK;
 }

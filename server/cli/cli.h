@@ -47,7 +47,8 @@ struct sat_command {
 	const char *name;  /* "territory add" */
 	const char *usage; /* what follows --dir DIR */
 	const char *help;
-	const char *op; /* operation to call, or NULL: run does it all */
+	const char *empty; /* said when there is nothing to print, or NULL */
+	const char *op;    /* operation to call, or NULL: run does it all */
 	const struct sat_option *options;
 	size_t option_count;
 	/* Returns an exit code. With op NULL it is called with gate NULL. */

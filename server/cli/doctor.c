@@ -16,6 +16,7 @@
 #include "common/config.h"
 #include "common/file.h"
 #include "common/pki.h"
+#include "common/say.h"
 #include "common/text.h"
 #include "server/cli/cli.h"
 
@@ -245,7 +246,7 @@ int sat_cli_doctor(struct sat_call *call)
 	if (n > 0 || call->json)
 		sat_print_result(stdout, result, call->json);
 	else
-		(void)puts("all is well");
+		(void)puts(sat_say("all is well"));
 	json_decref(result);
 	return n == 0 && fflush(stdout) == 0 ? SAT_EXIT_OK : SAT_EXIT_FAILED;
 }

@@ -8,6 +8,7 @@
 
 #include "common/file.h"
 #include "common/progress.h"
+#include "common/say.h"
 #include "common/text.h"
 #include "server/cli/cli.h"
 
@@ -319,9 +320,9 @@ int sat_cli_import(struct sat_call *call)
 		m.reject_path = m.default_path;
 	}
 	if (is_same_file(file, m.reject_path)) {
-		(void)fprintf(stderr,
-			      "satchel-server import: --reject is the file to "
-			      "be imported\n");
+		(void)fprintf(stderr, "%s",
+			      sat_say("satchel-server import: --reject is the "
+				      "file to be imported\n"));
 		return SAT_EXIT_USAGE;
 	}
 	m.number = 1;
@@ -352,9 +353,11 @@ int sat_cli_import(struct sat_call *call)
 	sat_buf_fini(&m.raw);
 	/* An import that never began has nothing to count. */
 	if (m.rc == SAT_OK || m.imported + m.unchanged + m.rejected > 0)
-		(void)printf("%lld written, %lld unchanged, %lld refused%s%s\n",
+		(void)printf(sat_say("%lld written, %lld unchanged, "
+				     "%lld refused%s%s\n"),
 			     (long long)m.imported, (long long)m.unchanged,
-			     (long long)m.rejected, m.rejected > 0 ? ": " : "",
+			     (long long)m.rejected,
+			     m.rejected > 0 ? sat_say(": ") : "",
 			     m.rejected > 0 ? m.reject_path : "");
 	if (m.rc != SAT_OK) {
 		m.err.rc = m.rc;

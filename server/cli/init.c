@@ -7,6 +7,7 @@
 #include "common/config.h"
 #include "common/file.h"
 #include "common/pki.h"
+#include "common/say.h"
 #include "proto/catalogue_load.h"
 #include "server/cli/cli.h"
 #include "server/commit/engine.h"
@@ -220,15 +221,15 @@ int sat_cli_init(struct sat_call *call)
 		err.rc = rc;
 		return sat_complain("init", &err);
 	}
+	(void)printf(sat_say("%s is ready. Next:\n"), call->dir);
 	(void)printf(
-		"%s is ready. Next:\n"
 		"  satchel-server territory add --dir %s --code CN --name "
 		"Nation --level nation\n"
 		"  satchel-server user add --dir %s --login ann --name Ann "
 		"--role rep --territory CN\n"
 		"  satchel-server run --dir %s\n"
 		"  satchel-server invite --dir %s --login ann\n",
-		call->dir, call->dir, call->dir, call->dir, call->dir);
+		call->dir, call->dir, call->dir, call->dir);
 	return SAT_EXIT_OK;
 }
 
@@ -262,7 +263,7 @@ int sat_cli_config(struct sat_call *call)
 		if (rc == SAT_OK)
 			(void)fwrite(s.ptr, 1, s.len, stdout);
 	} else {
-		(void)printf("%s is good\n", path);
+		(void)printf(sat_say("%s is good\n"), path);
 	}
 	sat_buf_fini(&text);
 	sat_config_free(c);

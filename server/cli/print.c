@@ -2,6 +2,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/say.h"
 #include "proto/print.h"
 #include "server/cli/cli.h"
 
@@ -34,8 +35,33 @@ static bool is_number_column(const json_t *rows, size_t column)
 	return false;
 }
 
-static int print_rows(struct sat_print *p, const json_t *rows, size_t count)
+/* Cells of these columns are sentences or words of ours; all others are data,
+ * or names to be typed. */
+static bool is_said(const char *column, const char *text)
 {
+	static const char *const words[] = { "finding", "why", "verdict",
+					     "state" };
+
+	for (size_t i = 0; i < SAT_COUNT_OF(words); i++)
+		if (strcmp(column, words[i]) == 0)
+			return true;
+	/* what `verify` found; in `audit list` it is a command */
+	return strcmp(column, "what") == 0 && strchr(text, ' ') != NULL;
+}
+
+static int print_cell(struct sat_print *p, const char *column, const char *text)
+{
+	char said[SAT_SAY_BYTES];
+
+	if (is_said(column, text) && sat_say_find(text, said, sizeof said))
+		text = said;
+	return sat_print_cell(p, sat_slice_str(text));
+}
+
+static int print_rows(struct sat_print *p, const json_t *columns,
+		      const json_t *rows)
+{
+	size_t count = json_array_size(columns);
 	const json_t *row;
 	int rc = SAT_OK;
 	size_t i;
@@ -45,7 +71,11 @@ static int print_rows(struct sat_print *p, const json_t *rows, size_t count)
 	{
 		char *text = cell_text(json_array_get(row, c));
 
-		rc = sat_print_cell(p, sat_slice_str(text == NULL ? "" : text));
+		const char *name =
+			json_string_value(json_array_get(columns, c));
+
+		rc = print_cell(p, name == NULL ? "" : name,
+				text == NULL ? "" : text);
 		free(text);
 	}
 	return rc;
@@ -61,18 +91,19 @@ static void print_table(FILE *out, const json_t *columns, const json_t *rows)
 
 	for (size_t c = 0; titles != NULL && right != NULL && c < count; c++) {
 		titles[c] = json_string_value(json_array_get(columns, c));
-		titles[c] = titles[c] == NULL ? "" : titles[c];
+		titles[c] = titles[c] == NULL ? "" : sat_say(titles[c]);
 		right[c] = is_number_column(rows, c);
 	}
 	if (titles != NULL && right != NULL)
 		rc = sat_print_begin(&p, out, titles, right, count, 0);
 	if (rc == SAT_OK) {
-		rc = print_rows(&p, rows, count);
+		rc = print_rows(&p, columns, rows);
 		sat_print_end(&p);
 	}
 	if (rc != SAT_OK)
-		(void)fprintf(stderr, "satchel-server: the table could not be "
-				      "printed: out of memory\n");
+		(void)fprintf(stderr, "satchel-server%s%s\n", sat_say(": "),
+			      sat_say("the table could not be printed: out of "
+				      "memory"));
 	free(titles);
 	free(right);
 }
@@ -98,6 +129,15 @@ json_t *sat_rows_as_objects(const json_t *result)
 	return all;
 }
 
+/* disk_free for programs is "disk free" for people. */
+static void print_name(FILE *out, const char *name, bool ours)
+{
+	const char *said = ours ? sat_say(name) : name;
+
+	for (; *said != '\0'; said++)
+		(void)fputc(*said == '_' ? ' ' : *said, out);
+}
+
 /* "name: value"; what is an object stands below it, a member to a line. */
 static void print_figure(FILE *out, const char *name, const json_t *v)
 {
@@ -106,22 +146,31 @@ static void print_figure(FILE *out, const char *name, const json_t *v)
 	char *text;
 
 	if (json_is_object(v)) {
-		(void)fprintf(out, "%s:%s\n", name,
-			      json_object_size(v) == 0 ? " none" : "");
+		print_name(out, name, true);
+		if (json_object_size(v) == 0)
+			(void)fprintf(out, "%s%s\n", sat_say(": "),
+				      sat_say("none"));
+		else
+			(void)fputs(":\n", out);
 		json_object_foreach((json_t *)v, member, inner)
 		{
 			text = cell_text(inner);
-			(void)fprintf(out, "  %s: ", member);
+			/* of rows and deleted these are tables: data */
+			(void)fputs("  ", out);
+			print_name(out, member, strcmp(name, "devices") == 0);
+			(void)fputs(sat_say(": "), out);
 			sat_print_line(out, text != NULL ? text : "");
 			free(text);
 		}
 		return;
 	}
-	text = json_is_null(v) ? strdup("none") : cell_text(v);
-	/* disk_free for programs is "disk free" for people. */
-	for (const char *c = name; *c != '\0'; c++)
-		(void)fputc(*c == '_' ? ' ' : *c, out);
-	(void)fputs(": ", out);
+	text = json_is_null(v) || (json_is_array(v) && json_array_size(v) == 0)
+		       ? strdup(sat_say("none"))
+	       : json_is_boolean(v)
+		       ? strdup(sat_say(json_is_true(v) ? "true" : "false"))
+		       : cell_text(v);
+	print_name(out, name, true);
+	(void)fputs(sat_say(": "), out);
 	sat_print_line(out, text != NULL ? text : "");
 	free(text);
 }

@@ -10,6 +10,7 @@
 #include "common/file.h"
 #include "common/log.h"
 #include "common/pki.h"
+#include "common/say.h"
 #include "server/admin/past.h"
 #include "server/admin/socket.h"
 #include "server/cli/cli.h"
@@ -345,7 +346,7 @@ int sat_cli_run(struct sat_call *call)
 		rc = start(&app, &err);
 		if (rc == SAT_OK) {
 			watch_signals(&app);
-			(void)printf("listening on %s:%u\n", app.host,
+			(void)printf(sat_say("listening on %s:%u\n"), app.host,
 				     (unsigned)app.port);
 			(void)fflush(stdout);
 		}

@@ -4,6 +4,7 @@
 
 #include "common/file.h"
 #include "common/pki.h"
+#include "common/say.h"
 #include "common/text.h"
 #include "server/cli/cli.h"
 
@@ -18,7 +19,11 @@ int sat_exit_code(int rc)
 
 int sat_complain(const char *what, const struct sat_err *err)
 {
-	(void)fprintf(stderr, "satchel-server %s: %s\n", what, err->msg);
+	char said[SAT_SAY_BYTES];
+
+	(void)fflush(stdout);
+	(void)fprintf(stderr, "satchel-server %s%s%s\n", what, sat_say(": "),
+		      sat_say_text(err->msg, said, sizeof said));
 	return sat_exit_code(err->rc);
 }
 
@@ -47,7 +52,13 @@ int sat_cli_simple(struct sat_call *call)
 
 	if (ask(call, json_incref(call->args), &result, &err) != SAT_OK)
 		return sat_complain(call->command->name, &err);
-	sat_print_result(stdout, result, call->json);
+	if (!call->json && call->command->empty != NULL &&
+	    (json_object_size(result) == 0 ||
+	     (json_object_get(result, "columns") != NULL &&
+	      json_array_size(json_object_get(result, "rows")) == 0)))
+		(void)fputs(sat_say(call->command->empty), stdout);
+	else
+		sat_print_result(stdout, result, call->json);
 	json_decref(result);
 	return fflush(stdout) == 0 ? SAT_EXIT_OK : SAT_EXIT_FAILED;
 }
@@ -60,12 +71,14 @@ int sat_cli_account_move(struct sat_call *call)
 		   json_object_get(a, "territory") != NULL;
 	bool all = json_object_get(a, "from") != NULL &&
 		   json_object_get(a, "to") != NULL;
+	struct sat_err err;
 
 	if (one != all)
 		return sat_cli_simple(call);
-	(void)fprintf(stderr, "satchel-server account move: either --account "
-			      "and --territory, or --from and --to, are "
-			      "needed\n");
+	(void)sat_err_set(&err, SAT_E_INVAL, 0, "account move",
+			  "either --account and --territory, or --from and "
+			  "--to, are needed");
+	(void)sat_complain(call->command->name, &err);
 	return SAT_EXIT_USAGE;
 }
 
@@ -101,7 +114,7 @@ int sat_cli_stop(struct sat_call *call)
 		return sat_complain("stop", &err);
 	if (!sat_gate_is_live(gate)) {
 		sat_gate_close(gate);
-		(void)puts("the server is not running");
+		(void)puts(sat_say("the server is not running"));
 		return SAT_EXIT_OK;
 	}
 	rc = sat_gate_call(gate, "stop", NULL, &result, &err);
@@ -113,13 +126,14 @@ int sat_cli_stop(struct sat_call *call)
 	/* Stopped means: the lock is free again. Draining takes 5 s at most,
 	 * a last commit may take longer. */
 	if (!sat_gate_is_free(call->dir, STOP_WAIT_MS)) {
-		(void)fprintf(stderr,
-			      "satchel-server stop: it was told to stop, but "
-			      "is still at it after %d s\n",
-			      STOP_WAIT_MS / 1000);
-		return SAT_EXIT_BUSY;
+		return sat_complain(
+			"stop",
+			&(struct sat_err){
+				.rc = SAT_E_BUSY,
+				.msg = "it was told to stop, but is still at "
+				       "it after 60 s" });
 	}
-	(void)puts("stopped");
+	(void)puts(sat_say("stopped"));
 	return SAT_EXIT_OK;
 }
 

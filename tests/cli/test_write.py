@@ -139,7 +139,7 @@ def test_refusals_name_column_and_role():
                   lang="zh")
     assert "由服务器自动生成" in err
     err = d.fails(1, "sql", "UPDATE account SET nonsense = 5", lang="zh")
-    assert "no such column" in err
+    assert "没有名为 nonsense 的列" in err, err
     # A manager may.
     d.close()
     d = filled("manager")

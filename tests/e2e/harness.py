@@ -25,6 +25,9 @@ import sys
 import tempfile
 import time
 
+# What tests read is English, whoever runs them.
+os.environ["LC_ALL"] = "C.UTF-8"
+
 BIN = os.environ.get("SATCHEL_BIN", "")
 SERVER = os.path.join(BIN, "server", "satchel-server")
 DAEMON = os.path.join(BIN, "client", "satcheld")

@@ -23,9 +23,9 @@ def shops():
         return list(csv.DictReader(f))
 
 
-def load(org):
+def load(org, folder=os.path.dirname(SHOPS)):
     return run(
-        [os.path.join(HERE, "load"), org.dir, os.path.dirname(SHOPS)],
+        [os.path.join(HERE, "load"), org.dir, folder],
         env={"SATCHEL_SERVER": SERVER},
     ).stdout
 
@@ -46,7 +46,10 @@ def found_by_chinese_text():
     equal(len(rows), 2734, "shops in the file")
     with Org("shops") as org:
         check("2734 written, 0 unchanged, 0 refused" in load(org), "first load")
-        for line in load(org).splitlines()[1::2]:
+        done = run([os.path.join(HERE, "load"), org.dir, HERE], ok=1)
+        check("holds provinces.csv" in done.stderr, done.stderr)
+        # the set's own folder does as well as the one that holds it
+        for line in load(org, SHOPS).splitlines()[1::2]:
             check(line.startswith("0 written, "), f"second load: {line}")
         org.start()
         hq, east, shanghai = (org.device(n) for n in ("hq", "east", "shanghai"))
