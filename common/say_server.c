@@ -88,7 +88,6 @@ const struct sat_say_pair sat_say_server[] = {
 	{ "the catalogue lacks the tables of reports",
 	  "目录中没有报表所需的表" },
 	{ "\"%s\" is not an id (a UUID)", "“%s”不是编号（UUID）" },
-	{ "the row has more than %d writes", "该记录的写入超过 %d 次" },
 	{ "the row's metadata is damaged; run verify",
 	  "该记录的元数据已损坏；请运行 verify" },
 	{ "a column is given twice, or its value does not fit",
