@@ -64,6 +64,9 @@ const struct sat_say_pair sat_say_commands[] = {
 	{ "take a newer catalogue; devices follow by themselves",
 	  "换用较新的目录；设备会自动跟上" },
 
+	{ "forget now what may be forgotten; else a timer does",
+	  "立即清理可以清理的内容；平时由定时器完成" },
+
 	/* help: options */
 	{ "name of the organisation", "单位名称" },
 	{ "name or address devices reach it by",
