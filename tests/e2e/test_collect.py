@@ -182,11 +182,39 @@ def a_silent_device_is_filled_afresh():
         c.verify()
 
 
+def settled_conflicts_have_their_time():
+    with Company(keep_settled="2 s") as c:
+        ann, bob = c.device("ann"), c.device("bob")
+        ann.sql("INSERT INTO account(name, phone) VALUES ('X', '0')")
+        ann.once()
+        bob.once()
+        for d, v in ((ann, "1"), (bob, "2")):
+            d.sql("UPDATE account SET phone=?, name=?", (v, "N" + v))
+            time.sleep(0.02)
+        bob.once()
+        for d in (ann, bob):
+            d.once()
+        got = c.sql("SELECT state FROM conflict WHERE _flags & 2 = 0")
+        check(("open",) in got, "the name is open")
+        wait_for(
+            "the settled one goes, the open one stays",
+            lambda: c.sql("SELECT state FROM conflict WHERE _flags & 2 = 0")
+            == [("open",)],
+        )
+        for d in (ann, bob):
+            d.once()
+            equal(d.sql("SELECT field, state FROM conflict"),
+                  [("name", "open")], f"{d.login} sees it go")
+            equal(d.status()["digest"], "equal")
+        c.verify()
+
+
 main(
     [
         when_all_have_passed,
         not_before_its_time,
         a_parent_waits_for_its_children,
         a_silent_device_is_filled_afresh,
+        settled_conflicts_have_their_time,
     ]
 )

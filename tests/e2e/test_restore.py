@@ -125,6 +125,68 @@ def parked_until_the_window_is_closed():
         c.verify()
 
 
+def settle_recovery(c):
+    """The timer's work, at once."""
+    return c.json("collect")["recovery_closed"]
+
+
+def the_window_closes_when_all_are_back():
+    with Company() as c:
+        ann, bob = c.device("ann"), c.device("bob")
+        ann.sql("INSERT INTO account(name, phone) VALUES ('X', '1')")
+        ann.once()
+        bob.once()
+        c.cmd("backup", c.backup)
+        ann.sql("UPDATE account SET phone='ann'")
+        ann.once()
+        bob.once()
+        bob.sql("UPDATE account SET email='bob@x'")
+        bob.once()
+        c.stop()
+        c.restore()
+        c.start()
+        bob.once()
+        check(not settle_recovery(c), "Ann is not back")
+        ann.once()
+        bob.once()
+        check(settle_recovery(c), "nobody is missing, nothing waits")
+        check(not c.json("recovery", "status")["open"], "closed")
+        equal(bob.one("SELECT phone, email FROM account"), ("ann", "bob@x"))
+        c.verify()
+
+
+def the_window_closes_in_the_end():
+    """What can never be completed goes to its author's list, with content."""
+    with Company() as c:
+        with open(os.path.join(c.dir, "server.conf"), "w") as f:
+            f.write("recovery_window = 6 s\n")
+        ann, bob = c.device("ann"), c.device("bob")
+        c.cmd("backup", c.backup)
+        ann.sql("INSERT INTO account(name) VALUES ('lost with Ann')")
+        ann.once()
+        bob.once()
+        bob.sql("UPDATE account SET phone='from Bob'")
+        bob.once()
+        c.stop()
+        c.restore()
+        c.start()
+        bob.once()
+        s = c.json("recovery", "status")
+        if s["open"]:  # unless this machine is very slow
+            equal(s["parked"], 1, "Bob's waits for Ann's")
+        wait_for(
+            "the window closes",
+            lambda: not c.json("recovery", "status")["open"],
+        )
+        equal(c.json("recovery", "status")["parked"], 0)
+        audit = c.cmd("audit", "list").stdout
+        check("recovery closed" in audit, audit)
+        equal(bob.once(), 1, "rejected")
+        content = bob.one("SELECT content FROM _satchel_rejected")
+        check("from Bob" in content, content)
+        c.verify()
+
+
 def rejected_stays_rejected():
     with Company() as c:
         ann = c.device("ann")
@@ -178,6 +240,55 @@ def the_journal_wins_over_the_table():
         c.verify()
 
 
+def put_back(c, old):
+    """The database file of the folder `old`, without any command."""
+    for name in ("satchel.db", "satchel.db-wal", "satchel.db-shm"):
+        path = os.path.join(c.dir, name)
+        if os.path.exists(path):
+            os.remove(path)
+        if os.path.exists(os.path.join(old, name)):
+            shutil.copy(os.path.join(old, name), path)
+
+
+def an_old_file_undoes_nothing():
+    """The same for a file that someone copied back: the journal knows."""
+    with Company() as c:
+        ann, bob = c.device("ann"), c.device("bob")
+        unused = c.invite("dan")
+        c.stop()
+        old = os.path.join(c.top, "old")
+        shutil.copytree(c.dir, old)
+        c.start()
+        dan = c.device("dan", enroll=False)
+        dan.enroll(unused)
+        last = c.sql("SELECT max(replica) FROM _device")[0][0]
+        no = ann.one("SELECT v FROM _satchel_kv WHERE k='replica'")
+        c.cmd("device", "revoke", "--device", no)
+        bob.sql("INSERT INTO account(name) VALUES ('X')")
+        bob.once()
+        head = c.json("status")["head"]
+        c.stop()
+        put_back(c, old)
+        c.start()
+        equal(ann.once(ok=None), None, "a revoked device stays out")
+        state = c.sql("SELECT state FROM _device WHERE replica=?", (no,))
+        equal(state, [(2,)], "revoked")
+        again = c.device("dan", enroll=False)
+        check(again.enroll(unused, ok=None).returncode != 0, "used stays used")
+        new = c.device("bob")
+        check(
+            new.one("SELECT v FROM _satchel_kv WHERE k='replica'") > last,
+            "a replica id is never given out again",
+        )
+        new.sql("INSERT INTO account(name) VALUES ('Y')")
+        new.once()
+        at = c.sql("SELECT _seq FROM account WHERE name='Y'")[0][0]
+        check(at > head + 1000000, f"{at}: positions go on behind a gap")
+        bob.once()
+        equal(c.sql("SELECT count(*) FROM account")[0][0], 2, "X is back")
+        c.verify()
+
+
 def copied_by_hand(journal):
     with Company() as c:
         ann = c.device("ann")
@@ -191,12 +302,7 @@ def copied_by_hand(journal):
         ann.sql("INSERT INTO account(name) VALUES ('new')")
         ann.once()
         c.stop()
-        for name in ("satchel.db", "satchel.db-wal", "satchel.db-shm"):
-            path = os.path.join(c.dir, name)
-            if os.path.exists(path):
-                os.remove(path)
-            if os.path.exists(os.path.join(old, name)):
-                shutil.copy(os.path.join(old, name), path)
+        put_back(c, old)
         if not journal:
             os.remove(os.path.join(c.dir, "journal", "head"))
         c.start()
@@ -253,8 +359,11 @@ main(
     [
         example_14_nobody_does_anything,
         parked_until_the_window_is_closed,
+        the_window_closes_when_all_are_back,
+        the_window_closes_in_the_end,
         rejected_stays_rejected,
         the_journal_wins_over_the_table,
+        an_old_file_undoes_nothing,
         an_old_file_is_caught_by_the_journal,
         an_old_file_is_caught_by_the_first_device,
         a_backup_is_of_one_moment,
