@@ -47,10 +47,14 @@ struct sim_disk *sim_disk_of(const char *path)
 
 /* ---- files --------------------------------------------------------------- */
 
+/* What a sector behind the end of the file held. */
+static uint8_t nothing[SIM_SECTOR];
+
 static void forget_old(struct sim_file *f)
 {
 	for (size_t i = 0; i < f->dirty_count; i++) {
-		free(f->old[f->dirty[i]]);
+		if (f->old[f->dirty[i]] != nothing)
+			free(f->old[f->dirty[i]]);
 		f->old[f->dirty[i]] = NULL;
 	}
 	f->dirty_count = 0;
@@ -131,8 +135,12 @@ static void remember(struct sim_file *f, uint64_t sector)
 	if (f->old[sector] != NULL)
 		return;
 	grow(f, (sector + 1) * SIM_SECTOR);
-	f->old[sector] = must(malloc(SIM_SECTOR));
-	memcpy(f->old[sector], f->data + sector * SIM_SECTOR, SIM_SECTOR);
+	f->old[sector] = nothing;
+	if (sector * SIM_SECTOR < f->len) {
+		f->old[sector] = must(malloc(SIM_SECTOR));
+		memcpy(f->old[sector], f->data + sector * SIM_SECTOR,
+		       SIM_SECTOR);
+	}
 	f->dirty[f->dirty_count++] = sector;
 }
 
