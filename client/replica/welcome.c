@@ -140,11 +140,59 @@ static int note_rebase(struct sat_replica *r, const struct sat_msg_welcome *w,
 	return SAT_OK;
 }
 
+static int same_rights(struct sat_replica *r, const struct sat_rights *g,
+		       bool *ret, struct sat_err *err)
+{
+	uint32_t *old, n;
+	int rc = sat_scopes_load(r, &r->batch, &old, &n, err);
+
+	if (rc != SAT_OK)
+		return rc;
+	*ret = r->facts.role == (int64_t)g->role && n == g->scope_count;
+	for (uint32_t i = 0; *ret && i < n; i++) {
+		bool held = false;
+
+		for (uint32_t k = 0; k < n; k++)
+			held = held || old[k] == g->scopes[i];
+		*ret = held;
+	}
+	return SAT_OK;
+}
+
+/* Another history of the server, the same up to position `common`. What is
+ * held of the old one behind it may be different now, or nowhere: it counts
+ * as damaged, so it is asked for by id and replaced or dropped. Where rights
+ * are not what they were, or nothing is known to be in common, everything is
+ * pulled. */
+static int take_history(struct sat_replica *r, const struct sat_msg_welcome *w,
+			bool same, struct sat_err *err)
+{
+	struct sat_value arg = sat_bind_u64(w->head);
+	int rc;
+
+	if (!same || w->head == 0 || r->facts.cursor == 0 ||
+	    r->facts.refresh != SAT_REFRESH_NONE)
+		return sat_start_over(r, SAT_REFRESH_ASKED, err);
+	rc = sat_stage_drop(r, err);
+	if (rc == SAT_OK)
+		rc = sat_db_do(&r->db,
+			       "UPDATE _satchel_row SET seq = 0, h = ~h"
+			       " WHERE seq > ?1",
+			       &arg, 1, err);
+	if ((uint64_t)r->facts.cursor > w->head)
+		r->facts.cursor = (int64_t)w->head;
+	r->facts.grants_pulled = w->rights.version;
+	r->facts.stale = 1;
+	r->facts.digest_state = 0;
+	return rc;
+}
+
 static int take_welcome(struct sat_replica *r, const struct sat_msg_welcome *w,
 			bool *ret_again, struct sat_err *err)
 {
 	bool restored =
 		r->facts.epoch != 0 && (uint64_t)r->facts.epoch != w->epoch;
+	bool same = false;
 	int rc = sat_harvest(r, false, err);
 
 	sat_arena_reset(&r->batch);
@@ -158,9 +206,11 @@ static int take_welcome(struct sat_replica *r, const struct sat_msg_welcome *w,
 	r->facts.epoch = (int64_t)w->epoch;
 	r->facts.offset_ms = w->offset_ms;
 	memcpy(r->facts.ratchet, w->ratchet, sizeof w->ratchet);
-	rc = take_rights(r, &w->rights, err);
+	rc = same_rights(r, &w->rights, &same, err);
+	if (rc == SAT_OK)
+		rc = take_rights(r, &w->rights, err);
 	if (rc == SAT_OK && restored)
-		rc = sat_start_over(r, SAT_REFRESH_ASKED, err);
+		rc = take_history(r, w, same, err);
 	if (rc == SAT_OK && w->last_seq < (uint64_t)r->facts.verdict_seq)
 		rc = reopen(r, w->last_seq, err);
 	if (rc == SAT_OK && !restored)

@@ -196,10 +196,7 @@ int sat_engine_hello(struct sat_engine *e, uint32_t replica,
 	*ret = (struct sat_msg_welcome){
 		.version = SAT_PROTOCOL_VERSION,
 		.epoch = e->epoch,
-		/* of an older history: where that one ended for us */
-		.head = hello->epoch == 0 || hello->epoch == e->epoch
-				? e->head
-				: e->epoch_head,
+		.head = e->head,
 		.last_seq = d.last_seq,
 		.catalogue = e->plan.cat->version,
 		.server_ms = e->now_ms,
@@ -207,6 +204,11 @@ int sat_engine_hello(struct sat_engine *e, uint32_t replica,
 		.push_window = PUSH_WINDOW,
 	};
 	memcpy(ret->ratchet, random, 16);
+	if (hello->epoch != 0 && hello->epoch != e->epoch) {
+		rc = sat_recover_common(e, hello->epoch, &ret->head, err);
+		if (rc != SAT_OK)
+			return rc;
+	}
 	if (d.state == SAT_DEVICE_WIPING) {
 		rc = sat_wipe_discards(e->store, replica, &ret->discard, err);
 		if (rc != SAT_OK)

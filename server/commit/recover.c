@@ -7,6 +7,7 @@
 #include "server/commit/core.h"
 
 #define KEY_RECOVERY "recovery"
+#define KEY_EPOCHS   "epochs"
 
 enum {
 	/* positions skipped after a rollback: more than a group commit that
@@ -17,6 +18,8 @@ enum {
 	PARKS_MAX = 1000000,
 	PARK_BYTES = 28,
 	RECOVERY_BYTES_MAX = 64 * 1024 * 1024,
+	EPOCH_BYTES = 16, /* of one that ended: its id, the head then */
+	EPOCHS_MAX = 1024,
 };
 
 static int no_memory(struct sat_err *err)
@@ -203,6 +206,58 @@ static uint64_t other_epoch(const struct sat_engine *e,
 						       : e->epoch + 1;
 }
 
+static int read_epochs(struct sat_engine *e, struct sat_buf *b,
+		       struct sat_err *err)
+{
+	int rc = sat_store_setting_get(e->store, KEY_EPOCHS, b, err);
+
+	return rc == SAT_E_NOTFOUND ? SAT_OK : rc;
+}
+
+/* The history that ends here, and where: of what it gave out later this one
+ * knows nothing. */
+static int note_epoch(struct sat_engine *e, struct sat_err *err)
+{
+	struct sat_slice all;
+	struct sat_buf b;
+	int rc;
+
+	sat_buf_init(&b, (EPOCHS_MAX + 1) * EPOCH_BYTES);
+	rc = read_epochs(e, &b, err);
+	if (rc == SAT_OK && (put_number(&b, e->epoch, 8) != SAT_OK ||
+			     put_number(&b, e->head, 8) != SAT_OK))
+		rc = no_memory(err);
+	all = sat_buf_peek(&b);
+	if (all.len > EPOCHS_MAX * EPOCH_BYTES) { /* the oldest is unknown */
+		all.ptr += EPOCH_BYTES;
+		all.len -= EPOCH_BYTES;
+	}
+	if (rc == SAT_OK)
+		rc = sat_store_setting_put(e->store, KEY_EPOCHS, all, err);
+	sat_buf_fini(&b);
+	return rc;
+}
+
+int sat_recover_common(struct sat_engine *e, uint64_t epoch, uint64_t *ret,
+		       struct sat_err *err)
+{
+	uint64_t id, head, common = 0;
+	struct sat_slice all;
+	struct sat_buf b;
+	int rc;
+
+	sat_buf_init(&b, (EPOCHS_MAX + 1) * EPOCH_BYTES);
+	rc = read_epochs(e, &b, err);
+	all = sat_buf_peek(&b);
+	while (take_number(&all, 8, &id) && take_number(&all, 8, &head)) {
+		if (id == epoch)
+			common = head;
+	}
+	sat_buf_fini(&b);
+	*ret = common;
+	return rc;
+}
+
 int sat_engine_new_epoch(struct sat_engine *e,
 			 const struct sat_epoch_start *how, struct sat_err *err)
 {
@@ -219,6 +274,8 @@ int sat_engine_new_epoch(struct sat_engine *e,
 				   "numbers are used up");
 	if (how->past_replica >= e->next_replica)
 		next += REPLICA_GAP;
+	if (note_epoch(e, err) != SAT_OK)
+		return err->rc;
 	e->epoch_head = e->head;
 	e->head = past + EPOCH_GAP;
 	e->epoch = other_epoch(e, how->random);

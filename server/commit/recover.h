@@ -79,6 +79,11 @@ int sat_recover_load(struct sat_engine *e, struct sat_err *err) SAT_MUST_CHECK;
 int sat_recover_save(struct sat_engine *e, struct sat_err *err) SAT_MUST_CHECK;
 void sat_recover_fini(struct sat_recover *r);
 
+/* The last position that an older history has in common with this one; 0 when
+ * nothing is known of it. */
+int sat_recover_common(struct sat_engine *e, uint64_t epoch, uint64_t *ret,
+		       struct sat_err *err) SAT_MUST_CHECK;
+
 /* The entry of that replica, NULL when nothing of it was parked. */
 struct sat_park *sat_recover_find(struct sat_engine *e, uint32_t replica);
 /* Does a changeset of it still wait? Then the ones behind it must too. */
@@ -89,9 +94,6 @@ int sat_recover_park(struct sat_engine *e, struct sat_dot dot,
  * those it knows as parked. hello: it said so in HELLO. */
 uint64_t sat_recover_known(struct sat_engine *e, uint32_t replica,
 			   uint64_t upto, bool hello);
-/* Try what is parked again, in order of each replica (push.c). */
-int sat_push_retry(struct sat_engine *e, uint32_t tries,
-		   struct sat_err *err) SAT_MUST_CHECK;
 /* Try what is parked again, in order of each replica (push.c). */
 int sat_push_retry(struct sat_engine *e, uint32_t tries,
 		   struct sat_err *err) SAT_MUST_CHECK;

@@ -7,6 +7,7 @@ does anything.
 # timeout: 300
 
 import os
+import re
 import shutil
 import sqlite3
 
@@ -122,6 +123,53 @@ def parked_until_the_window_is_closed():
         ann.once()  # late, but not lost
         bob.once()
         equal(bob.one("SELECT phone, email FROM account"), ("ann", "bob@x"))
+        c.verify()
+
+
+def only_what_was_lost_is_asked_for():
+    """A device keeps what both histories have in common."""
+    with Company() as c:
+        ann, bob = c.device("ann"), c.device("bob")
+        ann.script(
+            ";".join(
+                f"INSERT INTO account(name, phone) VALUES ('n{n}', '0')"
+                for n in range(300)
+            )
+        )
+        ann.once()
+        bob.once()
+        c.cmd("backup", c.backup)
+        ann.sql("UPDATE account SET phone='lost' WHERE name IN ('n1', 'n2')")
+        ann.sql("DELETE FROM account WHERE name='n3'")
+        ann.sql("INSERT INTO account(name) VALUES ('lost')")
+        ann.once()
+        bob.once()
+        bob.once()
+        equal(bob.one("SELECT count(*) FROM account"), 300)
+        bob.sql("UPDATE account SET email='bob@x' WHERE name='n1'")
+        c.stop()
+        log = os.path.join(c.top, "server.log")
+        size = os.path.getsize(log)
+        c.restore()
+        c.start()
+        bob.once()
+        bob.once()
+        got = bob.sql("SELECT name, phone, email FROM account WHERE name IN "
+                      "('n1', 'n2', 'n3', 'lost') ORDER BY name")
+        equal(got, [("n1", "0", "bob@x"), ("n2", "0", None),
+                    ("n3", "0", None)], "what the server has, edits over it")
+        equal(bob.status()["digest"], "equal")
+        with open(log) as f:
+            f.seek(size)
+            shown = re.findall(r"msg=welcome.*? cursor=(\d+)", f.read())
+        check(shown[1] != "0", f"what is held is kept: {shown}")
+        ann.once()
+        bob.once()
+        for d in (ann, bob):
+            equal(phones(d)["n2"], "lost", "and Ann brings hers back")
+            equal(phones(d)["n1"], "lost", d.login)
+            check("n3" not in phones(d), "deleted again")
+            equal(d.status()["digest"], "equal", d.login)
         c.verify()
 
 
@@ -359,6 +407,7 @@ main(
     [
         example_14_nobody_does_anything,
         parked_until_the_window_is_closed,
+        only_what_was_lost_is_asked_for,
         the_window_closes_when_all_are_back,
         the_window_closes_in_the_end,
         rejected_stays_rejected,

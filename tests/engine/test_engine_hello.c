@@ -216,13 +216,18 @@ static void a_cursor_above_the_head_is_another_history(void **state)
 	assert_int_equal(welcome.head, old_head);
 	assert_int_not_equal(sat_engine_self(world->engine), self);
 	/* Bob comes with the old epoch: no third history */
-	epoch = welcome.epoch;
 	h = hello_of(&bob);
-	h.epoch = 12345;
+	h.epoch = epoch;
 	h.cursor = old_head + 900;
+	epoch = welcome.epoch;
 	assert_int_equal(hello(&bob, &h), SAT_OK);
 	assert_int_equal(welcome.epoch, epoch);
 	assert_int_equal(welcome.head, old_head);
+	/* of a history that nobody here remembers nothing is in common */
+	memcpy(h.ratchet, welcome.ratchet, 16);
+	h.epoch = 12345;
+	assert_int_equal(hello(&bob, &h), SAT_OK);
+	assert_int_equal(welcome.head, 0);
 	/* positions and dots go on above all that anybody has seen */
 	x = account_x(world);
 	head = stored(world, "account", &x).seq;
