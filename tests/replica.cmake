@@ -22,7 +22,7 @@ if(TARGET sat_replica)
 	sat_test(test_replica_kill SOURCES replica/test_kill.c
 		replica/kill_vfs.c NEEDS sat_replica_support TIMEOUT 300)
 	sat_test(test_replica_cost SOURCES replica/test_cost.c
-		NEEDS sat_replica_support TIMEOUT 300)
+		NEEDS sat_replica_support bench_capture_cost TIMEOUT 300)
 	# Programs that know only SQL.
 	add_executable(mkreplica capture/mkreplica.c)
 	target_link_libraries(mkreplica PRIVATE sat_replica_support)

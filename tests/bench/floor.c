@@ -1,23 +1,37 @@
-/* floor.c - what the same rows cost without Satchel, for tests/bench/run.
+/* floor.c - what the same work costs without Satchel, for tests/bench/run.
  *
- *   floor insert SOURCE.db OUT.db BATCH   plain SQLite inserts of the source's
- *                                         visits into the server's table
- *                                         layout, BATCH rows a transaction
- *   floor columns SOURCE.db               the columns as one zstd -3 file
- *   floor capture SOURCE.db REPLICA.db PLAIN.db
- *                                         the visits into a replica, triggers
- *                                         and all, and into a plain table of
- *                                         the same definition
+ *   floor insert SOURCE.db OUT.db BATCH [device]
+ *       plain SQLite inserts of the source's visits, BATCH rows a transaction,
+ *       into the server's table layout, or into the device's: the source's own
+ *       table and indexes
+ *   floor columns SOURCE.db       the columns as one zstd -3 file
+ *   floor capture REPLICA.db PLAIN.db ROWS ROUNDS
+ *       visits into a replica and into a plain table, see capture_cost.h
+ *   floor idle DB.db HOST PORT CERT KEY
+ *       private memory of a process that has that file open, has read from it,
+ *       and holds one TLS connection with a certificate
+ *   floor tls CERT KEY COUNT      private memory of an idle TLS 1.3 connection
+ *       with certificates on both sides: one end of it, of so many in memory
+ *   floor hop OUT.db COUNT        one durable insert, then one byte to another
+ *       process over loopback and back
  *
  * Durable as the product is: WAL, synchronous FULL. One JSON line each. Rows
  * are read into memory first: only the writing is timed.
  */
+#include "tests/bench/capture_cost.h"
+
+#include <arpa/inet.h>
+#include <netinet/tcp.h>
+#include <openssl/ssl.h>
 #include <sqlite3.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 #include <zstd.h>
 
 static double now(void)
@@ -25,6 +39,14 @@ static double now(void)
 	struct timespec t;
 
 	(void)clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static double processor(void)
+{
+	struct timespec t;
+
+	(void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
 	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
@@ -165,17 +187,36 @@ static void make_server_table(sqlite3 *db, const struct rows *r)
 	must(db, sql);
 }
 
-static int floor_insert(const char *source, const char *out, size_t batch)
+static void make_device_table(sqlite3 *db, const char *source)
+{
+	sqlite3 *from = open_db(source);
+	sqlite3_stmt *s = prepare(from, "SELECT sql FROM sqlite_schema WHERE "
+					"tbl_name='visit' AND type IN "
+					"('table','index') AND sql NOT NULL");
+
+	while (sqlite3_step(s) == SQLITE_ROW)
+		must(db, (const char *)sqlite3_column_text(s, 0));
+	(void)sqlite3_finalize(s);
+	(void)sqlite3_close(from);
+}
+
+static int floor_insert(const char *source, const char *out, size_t batch,
+			int device)
 {
 	struct rows r = load(source);
 	sqlite3 *db = open_db(out);
-	double took;
+	double took, work;
 
-	make_server_table(db, &r);
-	took = insert_all(db, &r, "_seq,_origin,_meta", 3, batch);
+	if (device)
+		make_device_table(db, source);
+	else
+		make_server_table(db, &r);
+	work = processor();
+	took = insert_all(db, &r, device ? "" : "_seq,_origin,_meta",
+			  device ? 0 : 3, batch);
 	(void)printf("{\"floor\":\"insert\",\"rows\":%zu,\"batch\":%zu,"
-		     "\"seconds\":%.4f}\n",
-		     r.count, batch, took);
+		     "\"seconds\":%.4f,\"processor_seconds\":%.4f}\n",
+		     r.count, batch, took, processor() - work);
 	return sqlite3_close(db) == SQLITE_OK ? 0 : 1;
 }
 
@@ -248,37 +289,231 @@ static int floor_columns(const char *source)
 	return 0;
 }
 
-static int floor_capture(const char *source, const char *replica,
-			 const char *plain)
+static int floor_capture(const char *replica, const char *plain, int rows,
+			 int rounds)
 {
-	struct rows r = load(source);
-	sqlite3 *db = open_db(replica), *out = open_db(plain);
-	sqlite3_stmt *s = prepare(db, "SELECT sql FROM sqlite_schema WHERE "
-				      "tbl_name='visit' AND type IN "
-				      "('table','index') AND sql IS NOT NULL");
-	double captured, bare;
+	struct bench_capture got;
+	char why[512];
 
-	while (sqlite3_step(s) == SQLITE_ROW)
-		must(out, (const char *)sqlite3_column_text(s, 0));
-	(void)sqlite3_finalize(s);
-	bare = insert_all(out, &r, "", 0, r.count);
-	captured = insert_all(db, &r, "", 0, r.count);
-	(void)printf("{\"floor\":\"capture\",\"rows\":%zu,\"plain_seconds\":"
+	if (bench_capture(replica, plain, rows, rounds, &got, why,
+			  sizeof why) != 0)
+		die(NULL, why);
+	(void)printf("{\"floor\":\"capture\",\"rows\":%d,\"plain_seconds\":"
 		     "%.4f,\"captured_seconds\":%.4f}\n",
-		     r.count, bare, captured);
-	(void)sqlite3_close(out);
+		     rows, got.plain, got.captured);
+	return 0;
+}
+
+/* ---- memory -------------------------------------------------------------- */
+
+static long private_kib(void)
+{
+	FILE *f = fopen("/proc/self/smaps_rollup", "r");
+	char line[256];
+	long sum = 0, n;
+
+	if (f == NULL)
+		die(NULL, "smaps_rollup");
+	while (fgets(line, sizeof line, f) != NULL) {
+		if (sscanf(line, "Private_Clean: %ld", &n) == 1 ||
+		    sscanf(line, "Private_Dirty: %ld", &n) == 1)
+			sum += n;
+	}
+	(void)fclose(f);
+	return sum;
+}
+
+static SSL_CTX *tls_ctx(const SSL_METHOD *method, const char *cert,
+			const char *key)
+{
+	SSL_CTX *ctx = SSL_CTX_new(method);
+
+	if (ctx == NULL ||
+	    SSL_CTX_use_certificate_file(ctx, cert, SSL_FILETYPE_PEM) != 1 ||
+	    SSL_CTX_use_PrivateKey_file(ctx, key, SSL_FILETYPE_PEM) != 1)
+		die(NULL, "certificate or key");
+	(void)SSL_CTX_set_min_proto_version(ctx, TLS1_3_VERSION);
+	(void)SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS);
+	(void)SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
+	(void)SSL_CTX_set_num_tickets(ctx, 0);
+	return ctx;
+}
+
+static int connect_to(const char *host, int port)
+{
+	struct sockaddr_in to = { .sin_family = AF_INET,
+				  .sin_port = htons((uint16_t)port) };
+	int one = 1, fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	if (fd < 0 || inet_pton(AF_INET, host, &to.sin_addr) != 1 ||
+	    connect(fd, (struct sockaddr *)&to, sizeof to) != 0)
+		die(NULL, "connect");
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+	return fd;
+}
+
+static int floor_idle(const char *path, const char *host, int port,
+		      const char *cert, const char *key)
+{
+	static const unsigned char alpn[] = "\x09satchel/1";
+	SSL *ssl = SSL_new(tls_ctx(TLS_client_method(), cert, key));
+	sqlite3 *db = open_db(path);
+
+	must(db, "SELECT count(*) FROM visit");
+	if (ssl == NULL || SSL_set_fd(ssl, connect_to(host, port)) != 1 ||
+	    SSL_set_alpn_protos(ssl, alpn, sizeof alpn - 1) != 0 ||
+	    SSL_connect(ssl) != 1)
+		die(NULL, "TLS");
+	(void)printf("{\"floor\":\"idle\",\"private_kib\":%ld}\n",
+		     private_kib());
+	return 0;
+}
+
+static int take_any(int ok, X509_STORE_CTX *ctx)
+{
+	(void)ok;
+	(void)ctx;
+	return 1;
+}
+
+/* Both ends of a connection whose bytes go from memory to memory. */
+static void shake(SSL_CTX *one, SSL_CTX *two, SSL *ret[2])
+{
+	BIO *up = BIO_new(BIO_s_mem()), *down = BIO_new(BIO_s_mem());
+	SSL *server = SSL_new(one), *client = SSL_new(two);
+	int done = 0;
+
+	if (up == NULL || down == NULL || server == NULL || client == NULL)
+		die(NULL, "out of memory");
+	(void)BIO_up_ref(up);
+	(void)BIO_up_ref(down);
+	SSL_set_bio(server, up, down);
+	SSL_set_bio(client, down, up);
+	SSL_set_accept_state(server);
+	SSL_set_connect_state(client);
+	for (int k = 0; k < 10 && done != 3; k++) {
+		done |= SSL_do_handshake(client) == 1;
+		done |= (SSL_do_handshake(server) == 1) << 1;
+	}
+	if (done != 3)
+		die(NULL, "handshake");
+	ret[0] = server;
+	ret[1] = client;
+}
+
+static int floor_tls(const char *cert, const char *key, int count)
+{
+	SSL_CTX *one = tls_ctx(TLS_server_method(), cert, key);
+	SSL_CTX *two = tls_ctx(TLS_client_method(), cert, key);
+	SSL *ends[2];
+	long before;
+
+	SSL_CTX_set_verify(one,
+			   SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT,
+			   take_any);
+	SSL_CTX_set_verify(two, SSL_VERIFY_PEER, take_any);
+	for (int k = 0; k < 20; k++) /* the heap has its form */
+		shake(one, two, ends);
+	before = private_kib();
+	for (int k = 0; k < count; k++)
+		shake(one, two, ends);
+	(void)printf("{\"floor\":\"tls\",\"count\":%d,\"private_kib\":%.1f}\n",
+		     count, (double)(private_kib() - before) / 2 / count);
+	return 0;
+}
+
+/* ---- latency ------------------------------------------------------------- */
+
+static int listen_here(int *ret_port)
+{
+	struct sockaddr_in at = { .sin_family = AF_INET };
+	socklen_t n = sizeof at;
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	if (fd < 0 || bind(fd, (struct sockaddr *)&at, sizeof at) != 0 ||
+	    listen(fd, 1) != 0 ||
+	    getsockname(fd, (struct sockaddr *)&at, &n) != 0)
+		die(NULL, "listen");
+	*ret_port = ntohs(at.sin_port);
+	return fd;
+}
+
+static void echo(int listener)
+{
+	int one = 1, fd = accept(listener, NULL, NULL);
+	char byte;
+
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+	while (read(fd, &byte, 1) == 1 && write(fd, &byte, 1) == 1)
+		continue;
+	_exit(0);
+}
+
+static int by_size(const void *x, const void *y)
+{
+	double a = *(const double *)x, b = *(const double *)y;
+
+	return a < b ? -1 : a > b;
+}
+
+static int floor_hop(const char *out, int count)
+{
+	double *took = calloc((size_t)count, sizeof *took);
+	sqlite3 *db = open_db(out);
+	sqlite3_stmt *s;
+	int port, fd, listener = listen_here(&port);
+	pid_t other = fork();
+	char byte = 0;
+
+	if (other == 0)
+		echo(listener);
+	must(db, "CREATE TABLE edit(n INTEGER PRIMARY KEY, phone)");
+	s = prepare(db, "INSERT INTO edit(phone) VALUES('100')");
+	fd = connect_to("127.0.0.1", port);
+	for (int k = 0; k < count; k++) {
+		double began = now();
+
+		if (sqlite3_step(s) != SQLITE_DONE ||
+		    sqlite3_reset(s) != SQLITE_OK || write(fd, &byte, 1) != 1 ||
+		    read(fd, &byte, 1) != 1)
+			die(db, "hop");
+		took[k] = (now() - began) * 1000;
+	}
+	(void)close(fd);
+	(void)waitpid(other, NULL, 0);
+	qsort(took, (size_t)count, sizeof *took, by_size);
+	(void)printf("{\"floor\":\"hop\",\"p50_ms\":%.4f,\"p99_ms\":%.4f}\n",
+		     took[count / 2], took[count * 99 / 100]);
+	(void)sqlite3_finalize(s);
+	free(took);
 	return sqlite3_close(db) == SQLITE_OK ? 0 : 1;
+}
+
+static int number(const char *text)
+{
+	return (int)strtol(text, NULL, 10);
 }
 
 int main(int argc, char **argv)
 {
-	if (argc == 5 && strcmp(argv[1], "insert") == 0)
+	const char *what = argc > 1 ? argv[1] : "";
+
+	if ((argc == 5 || argc == 6) && strcmp(what, "insert") == 0)
 		return floor_insert(argv[2], argv[3],
-				    strtoul(argv[4], NULL, 10));
-	if (argc == 3 && strcmp(argv[1], "columns") == 0)
+				    strtoul(argv[4], NULL, 10), argc == 6);
+	if (argc == 3 && strcmp(what, "columns") == 0)
 		return floor_columns(argv[2]);
-	if (argc == 5 && strcmp(argv[1], "capture") == 0)
-		return floor_capture(argv[2], argv[3], argv[4]);
+	if (argc == 6 && strcmp(what, "capture") == 0)
+		return floor_capture(argv[2], argv[3], number(argv[4]),
+				     number(argv[5]));
+	if (argc == 7 && strcmp(what, "idle") == 0)
+		return floor_idle(argv[2], argv[3], number(argv[4]), argv[5],
+				  argv[6]);
+	if (argc == 5 && strcmp(what, "tls") == 0 && number(argv[4]) > 0)
+		return floor_tls(argv[2], argv[3], number(argv[4]));
+	if (argc == 4 && strcmp(what, "hop") == 0 && number(argv[3]) > 0)
+		return floor_hop(argv[2], number(argv[3]));
 	(void)fprintf(stderr, "usage: see the head of floor.c\n");
 	return 2;
 }
