@@ -71,6 +71,16 @@ int sat_pki_server_cert(struct sat_ca ca, struct sat_slice key_pem,
 			int64_t now_ms, struct sat_buf *ret_pem,
 			struct sat_err *err) SAT_MUST_CHECK;
 
+/* The same certificate (PEM) again, over the same public key and for the same
+ * hosts, but made by another CA: what a server shows when its CA is replaced.
+ * Errors as above; SAT_E_INVAL when it is no server's. */
+int sat_pki_server_again(struct sat_ca ca, struct sat_slice cert_pem,
+			 int64_t now_ms, struct sat_buf *ret_pem,
+			 struct sat_err *err) SAT_MUST_CHECK;
+
+/* A short name for a CA, from the SHA-256 of its public key; never 0. */
+uint64_t sat_pki_ca_no(const uint8_t spki[SAT_SHA256_BYTES]);
+
 /* A request (DER) for a certificate over the key; it names nobody. */
 int sat_pki_csr(struct sat_slice key_pem, struct sat_buf *ret_der,
 		struct sat_err *err) SAT_MUST_CHECK;

@@ -309,6 +309,51 @@ out:
 	return rc;
 }
 
+int sat_pki_server_again(struct sat_ca ca, struct sat_slice cert_pem,
+			 int64_t now_ms, struct sat_buf *ret_pem,
+			 struct sat_err *err)
+{
+	struct draft d = { NULL, NULL, NULL };
+	GENERAL_NAMES *hosts = NULL;
+	X509 *old = NULL;
+	int rc = sat_x509_cert(cert_pem, &old, err);
+
+	if (rc == SAT_OK)
+		rc = draft_init(&d, ca, err);
+	if (rc != SAT_OK)
+		goto out;
+	hosts = X509_get_ext_d2i(old, NID_subject_alt_name, NULL, NULL);
+	if (hosts == NULL) {
+		rc = sat_x509_fail(err, SAT_E_INVAL, "server_again",
+				   "the certificate names no host");
+		goto out;
+	}
+	if (!begin(&d, X509_get0_pubkey(old), now_ms, SAT_CA_DAYS) ||
+	    !set_name(d.cert, NULL, "Satchel server") ||
+	    !add_leaf_exts(&d, "serverAuth") ||
+	    X509_add1_ext_i2d(d.cert, NID_subject_alt_name, hosts, 0, 0) != 1 ||
+	    !seal(&d)) {
+		rc = sat_x509_fail(err, SAT_E_INVAL, "server_again",
+				   "cannot make the certificate");
+		goto out;
+	}
+	rc = put_cert(d.cert, true, ret_pem, err);
+out:
+	GENERAL_NAMES_free(hosts);
+	X509_free(old);
+	draft_fini(&d);
+	return rc;
+}
+
+uint64_t sat_pki_ca_no(const uint8_t spki[SAT_SHA256_BYTES])
+{
+	uint64_t no = 0;
+
+	for (size_t i = 0; i < 8; i++)
+		no = no << 8 | spki[i];
+	return no == 0 ? 1 : no;
+}
+
 int sat_pki_csr(struct sat_slice key_pem, struct sat_buf *ret_der,
 		struct sat_err *err)
 {

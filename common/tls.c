@@ -361,6 +361,8 @@ int sat_tls_peer(const struct sat_tls *t, struct sat_peer *ret,
 		 struct sat_err *err)
 {
 	struct sat_peer peer = { 0 };
+	uint8_t ca[SAT_SHA256_BYTES];
+	STACK_OF(X509) * chain; /* borrowed */
 	X509 *cert;
 	int rc;
 
@@ -375,6 +377,15 @@ int sat_tls_peer(const struct sat_tls *t, struct sat_peer *ret,
 		peer.certified = true;
 		peer.not_after_ms = sat_x509_time_ms(X509_get0_notAfter(cert));
 		(void)sat_x509_identity(cert, &peer.identity);
+		chain = SSL_get0_verified_chain(t->ssl);
+		if (sk_X509_num(chain) > 0)
+			rc = sat_x509_spki(
+				X509_get_X509_PUBKEY(sk_X509_value(
+					chain, sk_X509_num(chain) - 1)),
+				ca, err);
+		if (rc != SAT_OK)
+			return rc;
+		peer.ca = sk_X509_num(chain) > 0 ? sat_pki_ca_no(ca) : 0;
 	}
 	*ret = peer;
 	return SAT_OK;

@@ -56,6 +56,7 @@ struct sat_peer {
 	struct sat_identity identity;   /* of a device; zero for a server     */
 	uint8_t spki[SAT_SHA256_BYTES]; /* SHA-256 of its public key (SPKI)   */
 	int64_t not_after_ms;           /* end of its certificate, ms UTC     */
+	uint64_t ca; /* which of the CAs we trust signed it: sat_pki_ca_no    */
 };
 
 struct sat_tls_ctx;

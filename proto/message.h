@@ -89,6 +89,7 @@ struct sat_msg_welcome {
 	uint64_t rows;        /* to expect when the feed starts at 0: a hint */
 	bool rebase;          /* silent for too long: the feed begins at 0, and
 				 what it does not bring is gone              */
+	bool renew; /* ask for another certificate: the CA is replaced        */
 	bool wipe, discard;   /* the server's own note, never sent: WIPE is due
 				 when all is taken, or at once               */
 };

@@ -62,6 +62,7 @@ static const struct sat_key welcome[] = {
 	KEY(11, BOOL, MAY, sat_msg_welcome, resumed),
 	KEY(12, U64, MAY, sat_msg_welcome, rows),
 	KEY(13, BOOL, MAY, sat_msg_welcome, rebase),
+	KEY(14, BOOL, MAY, sat_msg_welcome, renew),
 };
 
 static const struct sat_key push[] = {

@@ -114,29 +114,32 @@ int sat_daemon_finish_renewal(const char *dir, uint32_t replica,
 	if (rc == SAT_OK)
 		rc = sat_pki_cert_info(sat_buf_peek(&pem), &info, err);
 	sat_buf_fini(&pem);
-	if (rc != SAT_OK)
-		return rc;
-	if (info.identity.replica == replica)
+	if (rc == SAT_OK && info.identity.replica == replica)
 		return put_in_place(dir, err);
-	/* the replica never got that far: it asks again with the same key */
+	if (rc != SAT_OK && rc != SAT_E_INVAL)
+		return rc;
+	/* The replica never got that far: it asks again with the same key. Nor
+	 * does a file that is no certificate help anybody. */
 	(void)unlink(path);
 	return SAT_OK;
 }
 
+/* Whom to trust comes first: a certificate of a new CA tells the server that
+ * this device trusts that CA. */
 static int take_answer(struct renewal *w, const struct sat_msg_renewed *m)
 {
 	int rc;
 
-	if (!w->fork) {
-		if (m->replica != w->info.identity.replica)
-			return sat_err_set(&w->err, SAT_E_PROTO, 0, "renew",
-					   "a certificate for another device");
-		rc = write_pem(w->dir, "ca.pem", m->ca, 0644, &w->err);
-		return rc == SAT_OK ? write_pem(w->dir, "device.pem",
-						m->certificate, 0644, &w->err)
-				    : rc;
-	}
-	rc = write_pem(w->dir, "device.pem.new", m->certificate, 0644, &w->err);
+	if (!w->fork && m->replica != w->info.identity.replica)
+		return sat_err_set(&w->err, SAT_E_PROTO, 0, "renew",
+				   "a certificate for another device");
+	rc = write_pem(w->dir, "ca.pem", m->ca, 0644, &w->err);
+	if (rc == SAT_OK && !w->fork)
+		return write_pem(w->dir, "device.pem", m->certificate, 0644,
+				 &w->err);
+	if (rc == SAT_OK)
+		rc = write_pem(w->dir, "device.pem.new", m->certificate, 0644,
+			       &w->err);
 	if (rc == SAT_OK)
 		rc = sat_replica_become(w->replica, m->replica, w->after,
 					m->hashes, &w->err);

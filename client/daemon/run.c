@@ -35,6 +35,8 @@ struct daemon {
 	struct sat_progress bar;    /* of the first data */
 	bool stopping, wiped, first_data;
 	enum sat_agent_state told; /* what the file of a refusal says */
+	bool renew; /* the server asks for a renewed certificate */
+	bool renewed;
 	int exit_code;
 };
 
@@ -152,6 +154,8 @@ static void say_not_done(const char *why)
 	sat_daemon_complain("satcheld", &err);
 }
 
+static void renew_in_time(struct daemon *d);
+
 static void on_once_done(struct sat_agent_wish *w, int rc)
 {
 	struct daemon *d = w->arg;
@@ -159,6 +163,16 @@ static void on_once_done(struct sat_agent_wish *w, int rc)
 	struct sat_replica_status s = { .confirmed = 0 };
 	struct sat_err err;
 
+	/* A quick sync ends before the timer's turn; and the server knows of
+	 * the certificate when it was shown. */
+	if (rc == SAT_OK && d->renew && !d->renewed) {
+		renew_in_time(d);
+		d->renewed = true;
+		if (!d->renew) {
+			sat_agent_sync(d->agent, w, d->how->timeout_ms);
+			return;
+		}
+	}
 	if (rc == SAT_OK)
 		sat_progress_at(&d->bar, SIZE_MAX);
 	sat_progress_end(&d->bar);
@@ -363,10 +377,12 @@ static void renew_in_time(struct daemon *d)
 {
 	struct sat_replica_status s;
 	struct sat_err err;
-	bool due = false;
-	int rc = sat_replica_status(d->replica, &s, &err);
+	bool due = d->renew;
+	int rc = SAT_OK;
 
-	if (rc == SAT_OK)
+	if (!due)
+		rc = sat_replica_status(d->replica, &s, &err);
+	if (rc == SAT_OK && !due)
 		rc = sat_daemon_renewal_due(d->how->dir,
 					    sat_daemon_wall_ms() + s.offset_ms,
 					    &due, &err);
@@ -375,6 +391,11 @@ static void renew_in_time(struct daemon *d)
 				      false, &err);
 	if (rc == SAT_OK && due)
 		rc = reload_keys(d, &err);
+	if (rc == SAT_OK && d->renew) {
+		d->renew = false;
+		d->renewed = true;
+		sat_agent_rejoin(d->agent, d->tls);
+	}
 	if (rc != SAT_OK)
 		sat_log(SAT_LOG_WARN, "main", "certificate not renewed",
 			SAT_KV_ERR(&err));
@@ -393,6 +414,16 @@ static void on_upkeep(uv_timer_t *timer)
 			       &err) != SAT_OK)
 		sat_log(SAT_LOG_WARN, "replica", "upkeep", SAT_KV_ERR(&err));
 	renew_in_time(d);
+}
+
+/* Not from inside the session that asks: the next turn of the loop. */
+static void on_renew(void *arg)
+{
+	struct daemon *d = arg;
+
+	d->renew = true;
+	if (!d->stopping)
+		(void)uv_timer_start(&d->upkeep, on_upkeep, 0, UPKEEP_MS);
 }
 
 /* ---- starting ----------------------------------------------------------- */
@@ -471,6 +502,7 @@ static int start(struct daemon *d, struct sat_err *err)
 				       .port = d->port,
 				       .on_change = on_change,
 				       .on_forked = on_forked,
+				       .on_renew = on_renew,
 				       .on_wipe = on_wipe,
 				       .arg = d };
 	struct sat_local_options l = { .loop = &d->loop,

@@ -100,6 +100,20 @@ static void on_retry(uv_timer_t *timer)
 		sat_agent_connect(a);
 }
 
+void sat_agent_rejoin(struct sat_agent *a, struct sat_tls_ctx *tls)
+{
+	struct sat_csession_event ev = { .kind = SAT_CEV_STOP,
+					 .now_ms = uv_now(a->loop) };
+
+	a->tls = tls;
+	if (a->link == NULL || a->stopping)
+		return; /* the next attempt uses them */
+	ev.wall_ms = sat_agent_wall_ms(a);
+	sat_agent_event(a, &ev);
+	if (a->link == NULL && !a->stopping)
+		(void)uv_timer_start(&a->retry, on_retry, 0, 0);
+}
+
 /* Full jitter: anywhere up to the limit, so that a thousand devices do not
  * come back in step. */
 static uint64_t jitter(uint64_t limit_ms)
@@ -383,6 +397,7 @@ int sat_agent_start(const struct sat_agent_options *o, struct sat_agent **ret,
 	a->port = o->port;
 	a->on_change = o->on_change;
 	a->on_forked = o->on_forked;
+	a->on_renew = o->on_renew;
 	a->on_wipe = o->on_wipe;
 	a->arg = o->arg;
 	a->status.digest_ok = true;

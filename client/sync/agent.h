@@ -42,6 +42,9 @@ struct sat_agent_options {
 	 * own. SAT_OK, or why not; SAT_E_DENIED: never. May be NULL. */
 	int (*on_forked)(void *arg, struct sat_tls_ctx **ret,
 			 struct sat_err *err);
+	/* WELCOME asks for a renewed certificate: not now, but soon. May be
+	 * NULL. */
+	void (*on_renew)(void *arg);
 	/* The server orders that everything here be forgotten. True when that
 	 * is done; the replica is not used any more. */
 	bool (*on_wipe)(void *arg);
@@ -65,6 +68,9 @@ int sat_agent_start(const struct sat_agent_options *options,
 
 /* Other keys from the next connection on; kept. */
 void sat_agent_retls(struct sat_agent *a, struct sat_tls_ctx *tls);
+
+/* The same, and come again at once, so that the server sees them. */
+void sat_agent_rejoin(struct sat_agent *a, struct sat_tls_ctx *tls);
 
 /* Say good-bye to the server and close; done when the memory is gone. */
 void sat_agent_stop(struct sat_agent *a, void (*done)(void *arg), void *arg);

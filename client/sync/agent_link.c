@@ -97,6 +97,8 @@ static int store_welcome(struct sat_agent *a, const struct sat_msg *msg,
 	sat_log(SAT_LOG_INFO, "sync", "connected",
 		SAT_KV_UINT("head", msg->welcome.head),
 		SAT_KV_INT("offset_ms", msg->welcome.offset_ms));
+	if (msg->welcome.renew && a->on_renew != NULL)
+		a->on_renew(a->arg);
 	return SAT_OK;
 }
 

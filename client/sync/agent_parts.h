@@ -16,6 +16,7 @@ struct sat_agent {
 	void (*on_change)(void *arg);
 	int (*on_forked)(void *arg, struct sat_tls_ctx **ret,
 			 struct sat_err *err);
+	void (*on_renew)(void *arg);
 	void *arg;
 	bool forked;        /* on_forked is to be asked */
 	uint64_t repair_ms; /* when all was fetched again, 0: never */

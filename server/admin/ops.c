@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "server/admin/ops_adopt.h"
+#include "server/admin/ops_ca.h"
 #include "server/admin/ops_collect.h"
 #include "server/admin/ops_data.h"
 #include "server/admin/ops_device.h"
@@ -42,6 +43,9 @@ static const struct sat_admin_op ops[] = {
 	{ "collect", true, sat_op_collect },
 	{ "adopt", true, sat_op_adopt },
 	{ "doctor", false, sat_op_doctor },
+	{ "ca status", false, sat_op_ca_status },
+	{ "ca rollover", true, sat_op_ca_rollover },
+	{ "ca finish", true, sat_op_ca_finish },
 	{ "catalogue show", false, sat_op_catalogue_show },
 	{ "catalogue check", false, sat_op_catalogue_check },
 	{ "catalogue apply", true, sat_op_catalogue_apply },

@@ -124,6 +124,15 @@ static void on_call(void *arg, struct sat_local_call *call, json_t *request)
 		s->o.on_stop(s->o.arg);
 		return;
 	}
+	if (name != NULL && strcmp(name, "reload") == 0) {
+		json_decref(request);
+		rc = s->o.on_reload(s->o.arg, &err);
+		sat_local_answer(call, rc == SAT_OK
+					       ? json_pack("{s:i, s:{}}", "rc",
+							   0, "result")
+					       : sat_op_failure(&err));
+		return;
+	}
 	j = calloc(1, sizeof *j);
 	if (j != NULL)
 		j->op = sat_op_find(request, &err);

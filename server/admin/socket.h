@@ -18,6 +18,8 @@ struct sat_admin_socket_options {
 	const struct sat_config *config; /* kept until a reload             */
 	const char *dir;                 /* copied; holds the lock already  */
 	void (*on_stop)(void *arg);      /* somebody asked the server to stop */
+	/* Somebody changed the files: take what they say now. */
+	int (*on_reload)(void *arg, struct sat_err *err);
 	/* COMMITTER THREAD: see struct sat_admin. */
 	int (*note)(void *arg, const char *line, struct sat_err *err);
 	void *arg;

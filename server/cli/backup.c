@@ -26,7 +26,8 @@ static const struct {
 } parts[] = {
 	{ "ca.key", 0600, true },       { "ca.pem", 0644, true },
 	{ "server.key", 0600, true },   { "server.pem", 0644, true },
-	{ "server.conf", 0600, false }, { "ca.old.pem", 0644, false },
+	{ "server.conf", 0600, false }, { "ca.next.key", 0600, false },
+	{ "ca.next.pem", 0644, false }, { "server.next.pem", 0644, false },
 };
 
 static int copy_file(const char *from_dir, const char *to_dir, const char *name,

@@ -18,12 +18,14 @@
 #include "common/pki.h"
 #include "common/say.h"
 #include "common/text.h"
+#include "server/cli/ca_files.h"
 #include "server/cli/cli.h"
 
 enum {
 	WAL_MAX_BYTES = 256 * 1024 * 1024,
 	FREE_MIN_BYTES = 1024 * 1024 * 1024,
-	CERT_MIN_DAYS = 21,
+	/* Long before: every device must have come by meanwhile. */
+	CERT_MIN_DAYS = 180,
 	DAY_MS = 24 * 60 * 60 * 1000,
 	REACH_MS = 3000,
 	PEM_MAX = 64 * 1024,
@@ -32,6 +34,9 @@ enum {
 struct doctor {
 	struct sat_call *call;
 	json_t *list; /* of [check, sentence, command] */
+	bool rolling;
+	uint64_t ca_no;
+	int64_t ca_days;
 };
 
 static void find(struct doctor *d, const char *check, const char *command,
@@ -88,32 +93,78 @@ static void check_disk(struct doctor *d)
 		     (long long)(st.st_size / (1024 * 1024)));
 }
 
-static void check_certificate(struct doctor *d, const char *name)
+/* A CA that ends, or is on its way out. */
+static void check_ca(struct doctor *d)
+{
+	struct sat_ca_files f;
+	struct sat_err err;
+	int rc;
+
+	sat_ca_files_init(&f);
+	rc = sat_ca_files_read(d->call->dir, &f, &err);
+	d->ca_no = f.no;
+	d->rolling = rc == SAT_OK && f.rolling;
+	d->ca_days = (f.old_ends_ms - now_ms()) / DAY_MS;
+	sat_ca_files_fini(&f);
+	if (rc != SAT_OK)
+		find(d, "certificate",
+		     "satchel-server restore --dir NEW_DIR BACKUP",
+		     "the CA's files are missing or cannot be read: %s",
+		     err.msg);
+	else if (d->ca_days < CERT_MIN_DAYS && !f.rolling)
+		find(d, "certificate", "satchel-server ca rollover",
+		     "the CA ends in %lld days: begin to replace it, devices "
+		     "follow by themselves",
+		     (long long)d->ca_days);
+}
+
+static void check_server_cert(struct doctor *d)
 {
 	struct sat_cert_info info;
 	struct sat_buf pem;
 	struct sat_err err;
 	char path[4096];
-	int64_t days;
 	int rc = SAT_E_NOTFOUND;
 
 	sat_buf_init(&pem, 2 * (size_t)PEM_MAX);
-	if (path_of(d, name, path))
+	if (path_of(d, "server.pem", path))
 		rc = sat_file_read(path, PEM_MAX, &pem, &err);
 	if (rc == SAT_OK)
 		rc = sat_pki_cert_info(sat_buf_peek(&pem), &info, &err);
 	sat_buf_fini(&pem);
-	if (rc != SAT_OK) {
+	if (rc != SAT_OK)
 		find(d, "certificate",
 		     "satchel-server restore --dir NEW_DIR BACKUP",
-		     "%s is missing or cannot be read", name);
+		     "server.pem is missing or cannot be read");
+}
+
+/* How far the devices are. */
+static void check_rollover(struct doctor *d, struct sat_gate *gate)
+{
+	json_t *result = NULL, *args;
+	struct sat_err err;
+	uint8_t b[8];
+	char no[17];
+	long long all, ready;
+
+	if (!d->rolling)
 		return;
-	}
-	days = (info.not_after_ms - now_ms()) / DAY_MS;
-	if (days < CERT_MIN_DAYS)
-		find(d, "certificate", "satchel-server --help",
-		     "%s ends in %lld days: put a new one in its place", name,
-		     (long long)days);
+	for (size_t i = 0; i < sizeof b; i++)
+		b[i] = (uint8_t)(d->ca_no >> (56 - 8 * i));
+	sat_hex_format(b, sizeof b, no);
+	args = json_pack("{s:s}", "ca", no);
+	if (args == NULL ||
+	    sat_gate_call(gate, "ca status", args, &result, &err) != SAT_OK)
+		return;
+	all = json_integer_value(json_object_get(result, "devices"));
+	ready = json_integer_value(json_object_get(result, "ready"));
+	json_decref(result);
+	find(d, "rollover",
+	     ready < all ? "satchel-server ca status"
+			 : "satchel-server ca finish",
+	     "a new CA takes over, the old one ends in %lld days: %lld of "
+	     "%lld devices trust the new one",
+	     (long long)d->ca_days, ready, all);
 }
 
 static void check_keys(struct doctor *d)
@@ -191,6 +242,8 @@ static int ask(struct doctor *d, struct sat_gate *gate, struct sat_err *err)
 	    0)
 		rc = sat_err_set(err, SAT_E_NOMEM, 0, "doctor",
 				 "out of memory");
+	if (rc == SAT_OK)
+		check_rollover(d, gate);
 	if (rc == SAT_OK && sat_gate_is_live(gate))
 		check_reach(d, json_string_value(
 				       json_object_get(result, "advertise")));
@@ -234,8 +287,8 @@ int sat_cli_doctor(struct sat_call *call)
 	if (d.list == NULL)
 		return SAT_EXIT_FAILED;
 	check_disk(&d);
-	check_certificate(&d, "ca.pem");
-	check_certificate(&d, "server.pem");
+	check_ca(&d);
+	check_server_cert(&d);
 	check_keys(&d);
 	check_server(&d);
 	n = json_array_size(d.list);
@@ -246,7 +299,8 @@ int sat_cli_doctor(struct sat_call *call)
 	if (n > 0 || call->json)
 		sat_print_result(stdout, result, call->json);
 	else
-		(void)puts(sat_say("all is well"));
+		(void)printf(sat_say("all is well; the CA lasts for %lld days\n"),
+			     (long long)d.ca_days);
 	json_decref(result);
 	return n == 0 && fflush(stdout) == 0 ? SAT_EXIT_OK : SAT_EXIT_FAILED;
 }

@@ -13,6 +13,7 @@
 #include "common/say.h"
 #include "server/admin/past.h"
 #include "server/admin/socket.h"
+#include "server/cli/ca_files.h"
 #include "server/cli/cli.h"
 #include "server/sync/server.h"
 
@@ -28,7 +29,8 @@ struct app {
 	struct sat_past_head past;
 	struct sat_config *config;
 	struct sat_tls_ctx *tls;
-	struct sat_buf ca, ca_key, cert, key, org;
+	struct sat_ca_files ca;
+	struct sat_buf cert, key, org;
 	struct sat_server *server;
 	struct sat_admin_socket *socket;
 	unsigned stops; /* how often we were asked to stop */
@@ -75,7 +77,7 @@ static void on_stop_signal(uv_signal_t *handle, int number)
 static int load_tls(struct app *app, struct sat_tls_ctx **ret,
 		    struct sat_err *err)
 {
-	return sat_tls_server_ctx(sat_buf_peek(&app->ca),
+	return sat_tls_server_ctx(sat_buf_peek(&app->ca.told),
 				  sat_buf_peek(&app->cert),
 				  sat_buf_peek(&app->key), ret, err);
 }
@@ -93,15 +95,25 @@ static int read_into(struct app *app, const char *name, struct sat_buf *ret,
 
 static int read_keys(struct app *app, struct sat_err *err)
 {
-	int rc = read_into(app, "ca.pem", &app->ca, err);
+	int rc = sat_ca_files_settle(app->dir, err);
 
 	if (rc == SAT_OK)
-		rc = read_into(app, "ca.key", &app->ca_key, err);
+		rc = sat_ca_files_read(app->dir, &app->ca, err);
 	if (rc == SAT_OK)
 		rc = read_into(app, "server.pem", &app->cert, err);
 	if (rc == SAT_OK)
 		rc = read_into(app, "server.key", &app->key, err);
 	return rc;
+}
+
+static struct sat_server_ca the_ca(const struct app *app)
+{
+	return (struct sat_server_ca){
+		.sign = { sat_buf_peek(&app->ca.cert),
+			  sat_buf_peek(&app->ca.key) },
+		.told = sat_buf_peek(&app->ca.told),
+		.rolling = app->ca.rolling,
+	};
 }
 
 /* The file, and what the command line says above it. */
@@ -119,32 +131,33 @@ static int read_config(const struct app *app, struct sat_config **ret,
 	return rc;
 }
 
-/* SIGHUP: complete new settings and certificates, or the old ones stay. */
-static void on_hup(uv_signal_t *handle, int number)
+/* Complete new settings and certificates, or the old ones stay. */
+static int reload(void *arg, struct sat_err *err)
 {
-	struct app *app = handle->data;
+	struct app *app = arg;
 	struct sat_config *next = NULL;
 	struct sat_tls_ctx *tls = NULL;
+	struct sat_server_ca ca;
 	const char *stuck;
-	struct sat_err err;
-	int rc;
+	int rc = read_config(app, &next, err);
 
-	(void)number;
-	rc = read_config(app, &next, &err);
 	if (rc == SAT_OK)
-		rc = read_keys(app, &err);
+		rc = read_keys(app, err);
 	if (rc == SAT_OK)
-		rc = load_tls(app, &tls, &err);
+		rc = load_tls(app, &tls, err);
+	ca = the_ca(app);
+	if (rc == SAT_OK)
+		rc = sat_server_reload(app->server, next, tls, &ca, err);
 	if (rc != SAT_OK) {
 		sat_log(SAT_LOG_ERROR, "main", "the old settings stay",
-			SAT_KV_ERR(&err));
+			SAT_KV_ERR(err));
+		sat_tls_ctx_free(tls);
 		sat_config_free(next);
-		return;
+		return rc;
 	}
 	stuck = sat_config_needs_restart(app->config, next);
 	sat_log_set_level(
 		(enum sat_log_level)sat_config_int(next, SAT_CFG_LOG_LEVEL));
-	sat_server_reload(app->server, next, tls);
 	sat_admin_socket_reload(app->socket, next);
 	sat_tls_ctx_free(app->tls);
 	sat_config_free(app->config);
@@ -152,6 +165,15 @@ static void on_hup(uv_signal_t *handle, int number)
 	app->tls = tls;
 	sat_log(SAT_LOG_INFO, "main", "settings reloaded",
 		SAT_KV_STR("needs_restart", stuck == NULL ? "" : stuck));
+	return SAT_OK;
+}
+
+static void on_hup(uv_signal_t *handle, int number)
+{
+	struct sat_err err;
+
+	(void)number;
+	(void)reload(handle->data, &err);
 }
 
 /* COMMITTER THREAD, which alone uses the journal. */
@@ -256,7 +278,7 @@ static int start(struct app *app, struct sat_err *err)
 		.config = app->config,
 		.db_path = app->db_path,
 		.tls = app->tls,
-		.ca = { sat_buf_peek(&app->ca), sat_buf_peek(&app->ca_key) },
+		.ca = the_ca(app),
 		.addr = app->host,
 		.on_replica = on_replica,
 		.on_note = note,
@@ -267,6 +289,7 @@ static int start(struct app *app, struct sat_err *err)
 					      .config = app->config,
 					      .dir = app->dir,
 					      .on_stop = stop,
+					      .on_reload = reload,
 					      .note = note,
 					      .arg = app };
 	const char *listen = sat_config_text(app->config, SAT_CFG_LISTEN);
@@ -307,11 +330,10 @@ static void watch_signals(struct app *app)
 
 static void clean_up(struct app *app)
 {
-	struct sat_buf *bufs[] = { &app->ca, &app->ca_key, &app->cert,
-				   &app->key, &app->org };
+	struct sat_buf *bufs[] = { &app->cert, &app->key, &app->org };
 	struct sat_err err;
 
-	sat_secret_wipe(app->ca_key.base, app->ca_key.len);
+	sat_ca_files_fini(&app->ca);
 	sat_secret_wipe(app->key.base, app->key.len);
 	for (size_t i = 0; i < SAT_COUNT_OF(bufs); i++)
 		sat_buf_fini(bufs[i]);
@@ -330,12 +352,12 @@ int sat_cli_run(struct sat_call *call)
 	struct app app = { .dir = call->dir,
 			   .listen = json_string_value(
 				   json_object_get(call->args, "listen")) };
-	struct sat_buf *bufs[] = { &app.ca, &app.ca_key, &app.cert, &app.key,
-				   &app.org };
+	struct sat_buf *bufs[] = { &app.cert, &app.key, &app.org };
 	struct sat_err err;
 	int rc;
 
 	app.lock.fd = app.journal.fd = -1;
+	sat_ca_files_init(&app.ca);
 	for (size_t i = 0; i < SAT_COUNT_OF(bufs); i++)
 		sat_buf_init(bufs[i], SAT_PEM_BYTES_MAX);
 	rc = open_files(&app, &err);

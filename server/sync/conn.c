@@ -279,6 +279,7 @@ static void on_open(struct sat_link *link, void *arg, enum sat_alpn alpn,
 	c->replica = ev.replica = peer->identity.replica;
 	c->user = peer->identity.user;
 	memcpy(c->key_hash, peer->spki, sizeof c->key_hash);
+	c->ca = peer->ca;
 	sat_conn_event(c, &ev);
 }
 

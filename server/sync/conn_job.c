@@ -1,6 +1,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/commit/ca.h"
 #include "server/commit/recover.h"
 #include "server/commit/wipe.h"
 #include "server/sync/run.h"
@@ -105,6 +106,7 @@ static int run_hello(struct sat_job *j, struct sat_bench *b,
 {
 	struct conn_job *x = SAT_CONTAINER_OF(j, struct conn_job, job);
 	struct sat_identity who = { .replica = x->replica, .user = x->user };
+	uint64_t newest;
 	int rc = sat_random(x->random, sizeof x->random, err);
 
 	sat_arena_reset(&x->arena);
@@ -118,6 +120,10 @@ static int run_hello(struct sat_job *j, struct sat_bench *b,
 	if (rc == SAT_OK)
 		rc = sat_engine_pull_start(b->engine, &x->hello, &x->welcome,
 					   &x->arena, &x->pull, err);
+	if (rc == SAT_OK && sat_server_ca_rolling(x->conn->server, &newest)) {
+		x->welcome.renew = x->conn->ca != newest;
+		rc = sat_ca_shown(b->store, x->replica, x->conn->ca, err);
+	}
 	return rc;
 }
 

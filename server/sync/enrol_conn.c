@@ -33,25 +33,6 @@ static void refuse(struct sat_conn *c, uint32_t code, bool transient,
 		sat_link_finish(c->link, SAT_E_DENIED, text);
 }
 
-static int issue(struct enrol_job *x, struct sat_bench *b,
-		 const struct sat_device *d, struct sat_buf *ret_pem,
-		 struct sat_err *err)
-{
-	struct sat_server *s = x->conn->server;
-	struct sat_identity who = { .replica = d->replica, .user = d->user };
-	struct sat_ca ca = { .cert_pem = sat_buf_peek(&s->ca_cert),
-			     .key_pem = sat_buf_peek(&s->ca_key) };
-	struct sat_buf der;
-	int rc;
-
-	sat_buf_init(&der, SAT_PEM_BYTES_MAX);
-	rc = sat_pki_device_cert(ca, x->csr, &who, b->now_ms, &der, err);
-	if (rc == SAT_OK)
-		rc = sat_pki_cert_to_pem(sat_buf_peek(&der), ret_pem, err);
-	sat_buf_fini(&der);
-	return rc;
-}
-
 /* Everything a device must know to begin, as one frame. */
 static int answer(struct enrol_job *x, struct sat_bench *b,
 		  const struct sat_device *d, const struct sat_user *u,
@@ -59,30 +40,32 @@ static int answer(struct enrol_job *x, struct sat_bench *b,
 {
 	struct sat_server *s = x->conn->server;
 	struct sat_msg m = { .type = SAT_MSG_ENROLLED };
-	struct sat_buf pem, json;
+	struct sat_buf pem, told, json;
 	int rc;
 
 	sat_buf_init(&pem, SAT_PEM_BYTES_MAX);
+	sat_buf_init(&told, SAT_PEM_BYTES_MAX);
 	sat_buf_init(&json, SAT_UNZIP_BYTES_MAX);
 	m.enrolled.version = SAT_PROTOCOL_VERSION;
 	m.enrolled.replica = d->replica;
-	m.enrolled.ca = sat_buf_peek(&s->ca_cert);
 	m.enrolled.org = sat_slice_str(s->org);
 	m.enrolled.login = sat_slice_str(u->login);
 	m.enrolled.name = sat_slice_str(u->name);
 	m.enrolled.epoch = sat_engine_epoch(b->engine);
 	m.enrolled.catalogue = sat_store_catalogue(b->store)->version;
-	rc = issue(x, b, d, &pem, err);
+	rc = sat_server_ca_sign(s, x->csr, d, b->now_ms, &pem, &told, err);
 	if (rc == SAT_OK)
 		rc = sat_store_catalogue_json(b->store, &json, err);
 	if (rc == SAT_OK)
 		rc = sat_engine_rights(b->engine, &u->id, &b->arena,
 				       &m.enrolled.rights, err);
+	m.enrolled.ca = sat_buf_peek(&told);
 	m.enrolled.certificate = sat_buf_peek(&pem);
 	m.enrolled.catalogue_json = sat_buf_peek(&json);
 	if (rc == SAT_OK)
 		rc = sat_msg_encode(b->zip, &m, &x->frame);
 	sat_buf_fini(&json);
+	sat_buf_fini(&told);
 	sat_buf_fini(&pem);
 	return rc;
 }

@@ -45,48 +45,31 @@ static int hashes_of(struct sat_bench *b, const struct sat_device *d,
 	return rc == SAT_E_NOTFOUND ? SAT_OK : rc;
 }
 
-static int certificate(struct renew_job *x, struct sat_bench *b,
-		       const struct sat_device *d, struct sat_buf *pem,
-		       struct sat_err *err)
-{
-	struct sat_server *s = x->conn->server;
-	struct sat_identity who = { .replica = d->replica, .user = d->user };
-	struct sat_ca ca = { .cert_pem = sat_buf_peek(&s->ca_cert),
-			     .key_pem = sat_buf_peek(&s->ca_key) };
-	struct sat_buf der;
-	int rc;
-
-	sat_buf_init(&der, SAT_PEM_BYTES_MAX);
-	rc = sat_pki_device_cert(ca, sat_buf_peek(&x->csr), &who, b->now_ms,
-				 &der, err);
-	if (rc == SAT_OK)
-		rc = sat_pki_cert_to_pem(sat_buf_peek(&der), pem, err);
-	sat_buf_fini(&der);
-	return rc;
-}
-
 static int answer(struct renew_job *x, struct sat_bench *b,
 		  const struct sat_device *old, const struct sat_device *d,
 		  struct sat_err *err)
 {
 	struct sat_server *s = x->conn->server;
 	struct sat_msg m = { .type = SAT_MSG_RENEWED };
-	struct sat_buf pem, hashes;
+	struct sat_buf pem, told, hashes;
 	int rc;
 
 	sat_buf_init(&pem, SAT_PEM_BYTES_MAX);
+	sat_buf_init(&told, SAT_PEM_BYTES_MAX);
 	sat_buf_init(&hashes, HASHES_MAX * 16);
-	rc = certificate(x, b, d, &pem, err);
+	rc = sat_server_ca_sign(s, sat_buf_peek(&x->csr), d, b->now_ms, &pem,
+				&told, err);
 	if (rc == SAT_OK && x->fork)
 		rc = hashes_of(b, old, x->after, &hashes, err);
 	m.renewed.version = SAT_PROTOCOL_VERSION;
 	m.renewed.replica = d->replica;
 	m.renewed.certificate = sat_buf_peek(&pem);
-	m.renewed.ca = sat_buf_peek(&s->ca_cert);
+	m.renewed.ca = sat_buf_peek(&told);
 	m.renewed.hashes = sat_buf_peek(&hashes);
 	if (rc == SAT_OK)
 		rc = sat_msg_encode(b->zip, &m, &x->frame);
 	sat_buf_fini(&hashes);
+	sat_buf_fini(&told);
 	sat_buf_fini(&pem);
 	return rc;
 }

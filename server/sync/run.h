@@ -118,6 +118,7 @@ struct sat_conn {
 	uint32_t replica;
 	struct sat_id user; /* of the certificate, as key_hash             */
 	uint8_t key_hash[32];
+	uint64_t ca;              /* that made its certificate; never changes */
 	struct sat_rights rights; /* scopes: malloc                      */
 	/* Scopes the device had not all the time since its last checkpoint:
 	 * until the next. base: the version of its rights then. */
@@ -175,7 +176,10 @@ struct sat_server {
 	const struct sat_config *config;
 	struct sat_tls_ctx *tls;
 	char *db_path, *org;
-	struct sat_buf ca_cert, ca_key; /* PEM */
+	uv_mutex_t ca_lock; /* of these: ca_conn.c */
+	struct sat_buf ca_cert, ca_key, ca_told;
+	uint64_t ca_no;
+	bool ca_rolling;
 	int (*on_replica)(void *arg, uint32_t replica, struct sat_err *err);
 	int (*on_note)(void *arg, const char *line, struct sat_err *err);
 	void (*on_head)(void *arg, uint64_t epoch, uint64_t head);
@@ -264,6 +268,18 @@ void sat_server_collect(struct sat_server *s);
 /* ---- enrol_conn.c ------------------------------------------------------- */
 
 void sat_enrol_frame(struct sat_conn *c, const struct sat_frame *frame);
+/* ca_conn.c: ANY THREAD. Put other CAs in the place of those in use; those
+ * stay when it fails with SAT_E_INVAL. */
+int sat_server_ca_put(struct sat_server *s, const struct sat_server_ca *ca,
+		      struct sat_err *err) SAT_MUST_CHECK;
+/* Is the CA being replaced? *ret_no: the number of the one that signs. */
+bool sat_server_ca_rolling(struct sat_server *s, uint64_t *ret_no);
+/* A certificate for the device over a request, as PEM, and the CAs (PEM) that
+ * it is to trust from now on. */
+int sat_server_ca_sign(struct sat_server *s, struct sat_slice csr,
+		       const struct sat_device *d, int64_t now_ms,
+		       struct sat_buf *ret_pem, struct sat_buf *ret_told,
+		       struct sat_err *err) SAT_MUST_CHECK;
 /* renew_conn.c: the same for RENEW. */
 void sat_renew_start(struct sat_conn *c, const struct sat_msg_renew *m);
 

@@ -100,6 +100,8 @@ static void free_server(struct sat_server *s)
 	sat_secret_wipe(s->ca_key.base, s->ca_key.cap);
 	sat_buf_fini(&s->ca_cert);
 	sat_buf_fini(&s->ca_key);
+	sat_buf_fini(&s->ca_told);
+	uv_mutex_destroy(&s->ca_lock);
 	free(s->db_path);
 	free(s->org);
 	free(s);
@@ -249,10 +251,8 @@ int sat_server_query(struct sat_server *s, sat_server_query_cb fn,
 /* ---- start -------------------------------------------------------------- */
 
 static int copy_options(struct sat_server *s,
-			const struct sat_server_options *o)
+			const struct sat_server_options *o, struct sat_err *err)
 {
-	struct sat_slice cert = o->ca.cert_pem, key = o->ca.key_pem;
-
 	s->loop = o->loop;
 	s->config = o->config;
 	s->tls = o->tls;
@@ -266,14 +266,14 @@ static int copy_options(struct sat_server *s,
 	sat_buf_init(&s->out, SAT_RUN_OUT_MAX);
 	sat_buf_init(&s->ca_cert, SAT_PEM_BYTES_MAX);
 	sat_buf_init(&s->ca_key, SAT_PEM_BYTES_MAX);
+	sat_buf_init(&s->ca_told, SAT_PEM_BYTES_MAX);
 	s->zip = sat_zip_new();
 	s->db_path = strdup(o->db_path);
 	s->org = strdup(o->org);
-	if (s->zip == NULL || s->db_path == NULL || s->org == NULL ||
-	    sat_buf_append(&s->ca_cert, cert.ptr, cert.len) != SAT_OK ||
-	    sat_buf_append(&s->ca_key, key.ptr, key.len) != SAT_OK)
-		return SAT_E_NOMEM;
-	return SAT_OK;
+	if (s->zip == NULL || s->db_path == NULL || s->org == NULL)
+		return sat_err_set(err, SAT_E_NOMEM, 0, "server",
+				   "out of memory");
+	return sat_server_ca_put(s, &o->ca, err);
 }
 
 static int listen_on(struct sat_server *s, const struct sat_server_options *o,
@@ -316,13 +316,14 @@ int sat_server_start(const struct sat_server_options *o,
 	struct sat_keep keep;
 	int rc;
 
-	if (s == NULL || copy_options(s, o) != SAT_OK) {
-		if (s != NULL)
-			free_server(s);
+	if (s == NULL || uv_mutex_init(&s->ca_lock) != 0) {
+		free(s);
 		return sat_err_set(err, SAT_E_NOMEM, 0, "server",
 				   "out of memory");
 	}
-	rc = open_handles(s, err);
+	rc = copy_options(s, o, err);
+	if (rc == SAT_OK)
+		rc = open_handles(s, err);
 	if (rc != SAT_OK) {
 		free_server(s);
 		return rc;
@@ -356,9 +357,29 @@ uint16_t sat_server_port(const struct sat_server *s)
 	return s->listener == NULL ? 0 : sat_listener_port(s->listener);
 }
 
-void sat_server_reload(struct sat_server *s, const struct sat_config *config,
-		       struct sat_tls_ctx *tls)
+/* They come again and are asked to renew, or are not let in any more. */
+static void send_away(struct sat_server *s)
 {
+	struct sat_ssession_event ev = { .kind = SAT_SEV_DRAIN };
+	struct sat_conn *c, *next;
+
+	for (c = s->conns; c != NULL; c = next) {
+		next = c->next;
+		if (!c->enrol && c->ca != s->ca_no)
+			sat_conn_event(c, &ev);
+	}
+}
+
+int sat_server_reload(struct sat_server *s, const struct sat_config *config,
+		      struct sat_tls_ctx *tls, const struct sat_server_ca *ca,
+		      struct sat_err *err)
+{
+	uint64_t no;
+	bool rolling = sat_server_ca_rolling(s, &no);
+	int rc = sat_server_ca_put(s, ca, err);
+
+	if (rc != SAT_OK)
+		return rc;
 	s->config = config;
 	s->tls = tls;
 	s->collect_ms = 0; /* under the new settings */
@@ -366,12 +387,15 @@ void sat_server_reload(struct sat_server *s, const struct sat_config *config,
 		&s->workers,
 		(uint32_t)sat_config_int(config, SAT_CFG_COMMIT_BATCH_MAX));
 	if (s->listener == NULL)
-		return;
+		return SAT_OK;
 	sat_listener_set_ctx(s->listener, tls);
 	sat_listener_set_limits(
 		s->listener,
 		(uint32_t)sat_config_int(config, SAT_CFG_LINKS_MAX),
 		(uint32_t)sat_config_int(config, SAT_CFG_HANDSHAKES_MAX));
+	if (no != s->ca_no || rolling != s->ca_rolling)
+		send_away(s);
+	return SAT_OK;
 }
 
 void sat_server_metrics(const struct sat_server *s,

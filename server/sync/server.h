@@ -19,12 +19,21 @@
 
 struct sat_server;
 
+/* The CAs of the organisation: one, or two while the second takes over. */
+struct sat_server_ca {
+	struct sat_ca sign;    /* the newest; it signs device certificates  */
+	struct sat_slice told; /* PEM, all that devices are to trust; empty:
+				  the one that signs                         */
+	bool rolling; /* ask devices with a certificate of the older one to
+			 get another                                         */
+};
+
 struct sat_server_options {
 	uv_loop_t *loop;                 /* kept                              */
 	const struct sat_config *config; /* kept until sat_server_reload      */
 	const char *db_path;             /* copied                            */
 	struct sat_tls_ctx *tls;         /* kept; the caller frees it after   */
-	struct sat_ca ca;                /* signs device certificates; copied */
+	struct sat_server_ca ca;         /* copied                            */
 	const char *org;                 /* copied                            */
 	const char *addr;                /* copied                            */
 	uint16_t port;                   /* 0: any free one                   */
@@ -97,9 +106,13 @@ typedef int (*sat_server_query_cb)(struct sat_store *reader, void *arg,
 int sat_server_query(struct sat_server *s, sat_server_query_cb fn,
 		     sat_server_done_cb done, void *arg) SAT_MUST_CHECK;
 
-/* New settings and certificates for what comes from now on. Kept. */
-void sat_server_reload(struct sat_server *s, const struct sat_config *config,
-		       struct sat_tls_ctx *tls);
+/* New settings and certificates for what comes from now on. Kept; ca is
+ * copied. When another CA signs, or one has gone, devices whose certificate
+ * is not of the one that signs are sent away to come again. SAT_E_INVAL,
+ * SAT_E_NOMEM (the CA is not usable): all stays as it was. */
+int sat_server_reload(struct sat_server *s, const struct sat_config *config,
+		      struct sat_tls_ctx *tls, const struct sat_server_ca *ca,
+		      struct sat_err *err) SAT_MUST_CHECK;
 
 void sat_server_metrics(const struct sat_server *s,
 			struct sat_server_metrics *ret);

@@ -241,6 +241,7 @@ static void revoked_while_connected(void **state)
 static void settings_change_under_way(void **state)
 {
 	struct sat_config *next = sat_config_new(SAT_PART_SERVER), *old;
+	struct sat_server_ca ca;
 	struct sat_err err;
 	json_t *result;
 
@@ -249,7 +250,10 @@ static void settings_change_under_way(void **state)
 	OK(sat_config_set(next, "advertise", "new.example:9", &err));
 	old = rig.config;
 	rig.config = next;
-	sat_server_reload(rig.server, next, rig.tls);
+	ca = (struct sat_server_ca){ .sign = {
+					     sat_buf_peek(&rig.pki.ca),
+					     sat_buf_peek(&rig.pki.ca_key) } };
+	OK(sat_server_reload(rig.server, next, rig.tls, &ca, &err));
 	sat_admin_socket_reload(admin, next);
 	sat_config_free(old); /* nobody may look at it any more */
 	result = one("invite", json_pack("{s:s}", "login", "ann"), SAT_OK);

@@ -2,9 +2,10 @@
 # timeout: 120
 
 import os
+import shutil
 import subprocess
 
-from harness import Org, check, equal, main
+from harness import Device, Org, check, equal, main
 
 
 class Company(Org):
@@ -93,4 +94,102 @@ def a_revoked_device_gets_none():
         equal(dates(ann), ended, "not renewed")
 
 
-main([an_ended_certificate_is_renewed_by_itself, a_revoked_device_gets_none])
+def put(d, name, text):
+    path = os.path.join(d.dir, name)
+    if text is None:
+        if os.path.exists(path):
+            os.remove(path)
+        return
+    with open(path, "w") as f:
+        f.write(text)
+
+
+def get(d, name):
+    with open(os.path.join(d.dir, name)) as f:
+        return f.read()
+
+
+NAMES = ("device.key", "device.pem", "device.key.new", "device.pem.new")
+
+
+def copy_of(c, d):
+    other = Device(c, d.login, os.path.join(c.top, "copy"))
+    shutil.copytree(d.dir, other.dir)
+    c.devices.append(other)
+    return other
+
+
+def replica(d):
+    return d.one("SELECT v FROM _satchel_kv WHERE k='replica'")
+
+
+def a_cut_at_any_step_of_becoming_another():
+    """A copy gets a key, a certificate and a number of its own. Whatever of
+    that is on the disk when the power goes, it connects again, as itself."""
+    with Company() as c:
+        ann, bob = c.device("ann"), c.device("bob")
+        ann.sql("INSERT INTO account(name) VALUES ('first')")
+        ann.once()
+        two = copy_of(c, ann)
+        old = (get(two, "device.key"), get(two, "device.pem"))
+        ann.once()
+        ann.once()  # the copy's ratchet is stale now
+        two.sql("INSERT INTO account(name) VALUES ('of the copy')")
+
+        def state(files, what):
+            for name, text in zip(NAMES, files):
+                put(two, name, text)
+            equal(two.once(), 0, what)
+            for name in NAMES[2:]:
+                check(not os.path.exists(os.path.join(two.dir, name)),
+                      f"{what}: {name} is left")
+            # the replica's number and the certificate's are one
+            text = openssl("x509", "-in", os.path.join(two.dir, "device.pem"),
+                           "-noout", "-ext", "subjectAltName")
+            check(f"satchel:device:{replica(two)}:" in text, text)
+
+        # The replica is not another yet: a key was made, and a certificate
+        # came that it never took the number of.
+        key = openssl("genpkey", "-algorithm", "EC", "-pkeyopt",
+                      "ec_paramgen_curve:P-256")
+        state((*old, key, get(bob, "device.pem")), "not yet another")
+        equal(get(two, "device.key"), key, "the key that was made serves")
+        number = replica(two)
+        check(number != replica(ann), "it became another")
+        new = (key, get(two, "device.pem"))
+        # The replica has its number; key and certificate follow.
+        state((*old, *new), "neither is in place")
+        equal((get(two, "device.key"), get(two, "device.pem")), new)
+        state((new[0], old[1], None, new[1]), "only the key is")
+        equal((get(two, "device.key"), get(two, "device.pem")), new)
+        state((*new, None, None), "both are")
+        # A file that is no certificate does not keep anybody out.
+        state((*new, None, "no certificate\n"), "rubbish")
+        equal(replica(two), number)
+        for d in (two, ann, bob):
+            d.once()
+        equal(bob.one("SELECT count(*) FROM account"), 2)
+        equal(len([r for r in c.json("device", "list")
+                   if r["login"] == "ann"]), 2, "no third device came to be")
+
+
+def a_cut_between_the_ca_and_the_certificate():
+    """Renewal over the same key: whom to trust is written first."""
+    with Company() as c:
+        ann = c.device("ann")
+        was = {n: get(ann, n) for n in ("ca.pem", "device.pem")}
+        c.cmd("ca", "rollover")
+        ann.once()
+        now = {n: get(ann, n) for n in was}
+        check(now["ca.pem"] != was["ca.pem"], "both CAs")
+        at = [os.stat(os.path.join(ann.dir, n)).st_mtime_ns for n in was]
+        check(at[0] < at[1], "the CAs were written first")
+        for ca, pem in ((was, was), (now, was), (now, now)):
+            put(ann, "ca.pem", ca["ca.pem"])
+            put(ann, "device.pem", pem["device.pem"])
+            equal(ann.once(), 0)
+            equal(c.json("ca", "status")["ready"], 1)
+
+
+main([a_cut_at_any_step_of_becoming_another,
+      a_cut_between_the_ca_and_the_certificate, an_ended_certificate_is_renewed_by_itself, a_revoked_device_gets_none])

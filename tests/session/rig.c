@@ -44,8 +44,8 @@ void rig_init(struct rig *r)
 	o.config = r->config;
 	o.db_path = r->w.path;
 	o.tls = r->tls;
-	o.ca.cert_pem = sat_buf_peek(&r->pki.ca);
-	o.ca.key_pem = sat_buf_peek(&r->pki.ca_key);
+	o.ca.sign.cert_pem = sat_buf_peek(&r->pki.ca);
+	o.ca.sign.key_pem = sat_buf_peek(&r->pki.ca_key);
 	o.org = "Test";
 	o.addr = "127.0.0.1";
 	o.on_replica = note_replica;

@@ -327,8 +327,8 @@ static void the_port_is_taken(void **state)
 	o.config = rig.config;
 	o.db_path = rig.w.path;
 	o.tls = rig.tls;
-	o.ca.cert_pem = sat_buf_peek(&rig.pki.ca);
-	o.ca.key_pem = sat_buf_peek(&rig.pki.ca_key);
+	o.ca.sign.cert_pem = sat_buf_peek(&rig.pki.ca);
+	o.ca.sign.key_pem = sat_buf_peek(&rig.pki.ca_key);
 	o.org = "Test";
 	o.addr = "127.0.0.1";
 	o.port = sat_server_port(rig.server);

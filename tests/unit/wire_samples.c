@@ -135,6 +135,20 @@ static void add_hellos(void)
 		.rebase = true,
 	};
 	memset(m->welcome.ratchet, 0x74, 16);
+	m = add("welcome", "welcome-renew", SAT_MSG_WELCOME,
+		"the first again, while the server's CA is replaced");
+	m->welcome = (struct sat_msg_welcome){
+		.version = 1,
+		.epoch = epoch,
+		.head = 9001,
+		.catalogue = 7,
+		.server_ms = noon,
+		.offset_ms = -250,
+		.rights = rights(),
+		.push_window = 1048576,
+		.renew = true,
+	};
+	memset(m->welcome.ratchet, 0x72, 16);
 }
 
 static void add_pushes(void)
