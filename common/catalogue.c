@@ -37,6 +37,36 @@ const char *sat_policy_name(enum sat_policy p)
 	return names[p];
 }
 
+const char *sat_policy_rule(enum sat_policy p, enum sat_lang lang)
+{
+	static const char *const rules[SAT_POLICY_COUNT][SAT_LANG_COUNT] = {
+		[SAT_POLICY_LWW] = { "the latest write stands; one that it had "
+				     "not seen is kept in the ledger",
+				     "以最新写入为准；其未看到的写入保存在冲突"
+				     "记录中" },
+		[SAT_POLICY_KEEP] = { "values written at the same time are all "
+				      "kept until somebody chooses",
+				      "同时写入的值全部保留，等待人工选择" },
+		[SAT_POLICY_ORDERED] = { "of values written at the same time "
+					 "the furthest state is shown",
+					 "同时写入时显示进展最远的状态" },
+		[SAT_POLICY_COUNTER] = { "everybody's additions are added up",
+					 "所有人的增减累加" },
+		[SAT_POLICY_SET] = { "what anybody adds is in, unless somebody "
+				     "who had seen it took it out",
+				     "任何人添加的都保留，除非看到它的人将其"
+				     "移除" },
+		[SAT_POLICY_MAX] = { "the largest value ever written stands",
+				     "以写入过的最大值为准" },
+		[SAT_POLICY_MIN] = { "the smallest value ever written stands",
+				     "以写入过的最小值为准" },
+		[SAT_POLICY_FIRST] = { "the first write stands",
+				       "以最早的写入为准" },
+	};
+
+	return p < SAT_POLICY_COUNT ? rules[p][lang] : "?";
+}
+
 const char *sat_role_name(enum sat_role r)
 {
 	static const char *const names[SAT_ROLE_COUNT] = {

@@ -146,6 +146,8 @@ struct sat_catalogue {
 
 const char *sat_type_name(enum sat_type t);
 const char *sat_policy_name(enum sat_policy p);
+/* What decides between writes of a field, as a sentence. */
+const char *sat_policy_rule(enum sat_policy p, enum sat_lang lang);
 const char *sat_role_name(enum sat_role r);
 /* The role of that name, SAT_ROLE_COUNT when there is none. */
 enum sat_role sat_role_of(struct sat_slice name);

@@ -471,38 +471,6 @@ static int print_story(struct story *s)
 	return rc == SAT_OK ? SAT_CLI_OK : sat_cli_error(c);
 }
 
-/* Which rule decides about a field, in a sentence. */
-static const char *rule_of(const struct sat_cli *c,
-			   const struct sat_column *col)
-{
-	static const char *const rules[SAT_POLICY_COUNT][SAT_LANG_COUNT] = {
-		[SAT_POLICY_LWW] = { "the latest write stands; one that it had "
-				     "not seen is kept in the ledger",
-				     "以最新写入为准；其未看到的写入保存在冲突"
-				     "记录中" },
-		[SAT_POLICY_KEEP] = { "values written at the same time are all "
-				      "kept until somebody chooses",
-				      "同时写入的值全部保留，等待人工选择" },
-		[SAT_POLICY_ORDERED] = { "of values written at the same time "
-					 "the furthest state is shown",
-					 "同时写入时显示进展最远的状态" },
-		[SAT_POLICY_COUNTER] = { "everybody's additions are added up",
-					 "所有人的增减累加" },
-		[SAT_POLICY_SET] = { "what anybody adds is in, unless somebody "
-				     "who had seen it took it out",
-				     "任何人添加的都保留，除非看到它的人将其"
-				     "移除" },
-		[SAT_POLICY_MAX] = { "the largest value ever written stands",
-				     "以写入过的最大值为准" },
-		[SAT_POLICY_MIN] = { "the smallest value ever written stands",
-				     "以写入过的最小值为准" },
-		[SAT_POLICY_FIRST] = { "the first write stands",
-				       "以最早的写入为准" },
-	};
-
-	return rules[col->policy][c->lang];
-}
-
 int sat_cli_history(struct sat_cli *c)
 {
 	struct story s = { .c = c };
@@ -528,6 +496,6 @@ int sat_cli_why(struct sat_cli *c)
 	if (code == SAT_CLI_OK && !c->json)
 		(void)printf("%s (%s): %s\n", s.only->label.text[c->lang],
 			     sat_policy_name(s.only->policy),
-			     rule_of(c, s.only));
+			     sat_policy_rule(s.only->policy, c->lang));
 	return code == SAT_CLI_OK ? print_story(&s) : code;
 }

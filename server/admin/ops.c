@@ -36,6 +36,7 @@ static const struct sat_admin_op ops[] = {
 	{ "export", false, sat_op_export },
 	{ "report", false, sat_op_report },
 	{ "history", false, sat_op_history },
+	{ "why", false, sat_op_history },
 	{ "verify", false, sat_op_verify },
 	{ "status", false, sat_op_status },
 	{ "recovery status", false, sat_op_recovery_status },

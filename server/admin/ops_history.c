@@ -10,7 +10,15 @@
 #include "server/admin/rows.h"
 #include "server/commit/ledger_names.h"
 
-enum { WRITES_MAX = 10000 };
+enum { WRITES_MAX = 10000, LINES_MAX = 200000 };
+
+/* A line of the answer: a write of a field, or of the row (column -1). Its
+ * number stands at the end of the line until lines are told. */
+struct write {
+	struct sat_dot dot;
+	int column;
+	struct sat_vv seen;
+};
 
 struct walk {
 	struct sat_admin *a;
@@ -22,6 +30,9 @@ struct walk {
 	struct sat_arena mem; /* of state */
 	struct sat_row state; /* as it is now */
 	json_t *losses;       /* "FIELD DOT" of a losing write: to whom, why */
+	int only;             /* why: that field; -1: all */
+	struct write *writes; /* one for each line */
+	size_t write_count, write_cap;
 };
 
 static int add_dot(struct walk *w, struct sat_dot dot, struct sat_err *err)
@@ -174,46 +185,82 @@ static json_t *set_change_json(const struct sat_change *c)
 	return j;
 }
 
+static int add_write(struct walk *w, struct sat_dot dot, int column,
+		     struct sat_vv seen)
+{
+	size_t cap = w->write_cap == 0 ? 64 : 2 * w->write_cap;
+	struct write *more;
+
+	if (w->write_count == LINES_MAX)
+		return SAT_E_LIMIT;
+	if (w->write_count == w->write_cap) {
+		more = realloc(w->writes, cap * sizeof *more);
+		if (more == NULL)
+			return SAT_E_NOMEM;
+		w->writes = more;
+		w->write_cap = cap;
+	}
+	w->writes[w->write_count].dot = dot;
+	w->writes[w->write_count].column = column;
+	if (sat_vv_copy(&w->mem, seen, &w->writes[w->write_count].seen) !=
+	    SAT_OK)
+		return SAT_E_NOMEM;
+	w->write_count++;
+	return SAT_OK;
+}
+
+/* c is NULL for the row as a whole: a delete. */
+static int tell_write(struct walk *w, struct sat_dot dot,
+		      const struct sat_delta *d, const struct sat_change *c)
+{
+	static const char *const names[] = { "insert", "update", "delete" };
+	const struct sat_column *col =
+		c == NULL ? NULL : &w->table->columns[c->column];
+	struct sat_device device;
+	struct sat_user user;
+	char at[25], dot_text[48];
+	int rc = add_write(w, dot, c == NULL ? -1 : (int)c->column, d->context);
+
+	if (rc != SAT_OK)
+		return rc;
+	name_author(w, dot.replica, &user, &device);
+	sat_time_format(c == NULL ? d->at_ms : c->at_ms, at);
+	(void)snprintf(dot_text, sizeof dot_text, "%lu:%llu",
+		       (unsigned long)dot.replica, (unsigned long long)dot.seq);
+	rc = json_array_append_new(
+		w->rows,
+		json_pack("[s, s, s, s, s, s?, o, o, s, I]", at, user.login,
+			  device.name, dot_text, names[d->op],
+			  col == NULL ? NULL : col->name,
+			  col == NULL ? json_null()
+			  : col->type == SAT_TYPE_SET
+				  ? set_change_json(c)
+				  : sat_value_json(col, &c->value),
+			  col == NULL ? json_null()
+				      : sat_value_json(col, &c->before),
+			  outcome(w, dot, dot_text,
+				  col == NULL ? -1 : (int)c->column),
+			  (json_int_t)w->write_count - 1));
+	return rc == 0 ? SAT_OK : SAT_E_NOMEM;
+}
+
 /* One line per changed field; one for a delete. */
 static int tell_delta(struct walk *w, struct sat_dot dot,
 		      const struct sat_delta *d, struct sat_err *err)
 {
-	static const char *const names[] = { "insert", "update", "delete" };
-	struct sat_device device;
-	struct sat_user user;
-	char at[25], dot_text[48];
-	int rc = 0;
+	int rc = SAT_OK;
 
-	name_author(w, dot.replica, &user, &device);
-	(void)snprintf(dot_text, sizeof dot_text, "%lu:%llu",
-		       (unsigned long)dot.replica, (unsigned long long)dot.seq);
-	if (d->change_count == 0) {
-		sat_time_format(d->at_ms, at);
-		rc = json_array_append_new(
-			w->rows,
-			json_pack("[s, s, s, s, s, n, n, n, s]", at, user.login,
-				  device.name, dot_text, names[d->op],
-				  outcome(w, dot, dot_text, -1)));
-	}
-	for (uint32_t i = 0; rc == 0 && i < d->change_count; i++) {
-		const struct sat_change *c = &d->changes[i];
-		const struct sat_column *col = &w->table->columns[c->column];
-
-		sat_time_format(c->at_ms, at);
-		rc = json_array_append_new(
-			w->rows,
-			json_pack("[s, s, s, s, s, s, o, o, s]", at, user.login,
-				  device.name, dot_text, names[d->op],
-				  col->name,
-				  col->type == SAT_TYPE_SET
-					  ? set_change_json(c)
-					  : sat_value_json(col, &c->value),
-				  sat_value_json(col, &c->before),
-				  outcome(w, dot, dot_text, c->column)));
-	}
-	return rc == 0 ? SAT_OK
-		       : sat_err_set(err, SAT_E_NOMEM, 0, "history",
-				     "out of memory");
+	if (d->change_count == 0)
+		rc = tell_write(w, dot, d, NULL);
+	for (uint32_t i = 0; rc == SAT_OK && i < d->change_count; i++)
+		if (w->only < 0 || d->changes[i].column == w->only)
+			rc = tell_write(w, dot, d, &d->changes[i]);
+	return rc == SAT_OK ? rc
+			    : sat_err_set(err, rc, 0, "history",
+					  rc == SAT_E_LIMIT
+						  ? "the row's story is too "
+						    "long"
+						  : "out of memory");
 }
 
 /* Tell one changeset's part in the story and find the writes before it. A
@@ -303,21 +350,113 @@ static int begin(struct walk *w, struct sat_err *err)
 	return rc == SAT_OK ? read_losses(w, err) : rc;
 }
 
+/* ---- the answer ---------------------------------------------------------- */
+
+/* The other writes of the field that the author of one had seen. */
+static json_t *seen_json(const struct walk *w, const struct write *x)
+{
+	json_t *list = json_array();
+	char dot[48];
+
+	for (size_t i = 0; i < w->write_count; i++) {
+		const struct write *y = &w->writes[i];
+
+		if (y->column != x->column ||
+		    sat_dot_compare(y->dot, x->dot) == 0 ||
+		    !sat_vv_covers(x->seen, y->dot))
+			continue;
+		(void)snprintf(dot, sizeof dot, "%lu:%llu",
+			       (unsigned long)y->dot.replica,
+			       (unsigned long long)y->dot.seq);
+		(void)json_array_append_new(list, json_string(dot));
+	}
+	return list;
+}
+
+/* A line's last cell, its write's number, gives way to what was seen; of a
+ * whole row that would say too much. */
+static int end_lines(struct walk *w, struct sat_err *err)
+{
+	json_t *row, *seen;
+	size_t i, at;
+
+	json_array_foreach(w->rows, i, row)
+	{
+		at = (size_t)json_integer_value(json_array_get(row, 9));
+		if (w->only < 0) {
+			(void)json_array_remove(row, 9);
+			continue;
+		}
+		seen = seen_json(w, &w->writes[at]);
+		if (seen == NULL || json_array_set_new(row, 9, seen) != 0)
+			return sat_err_set(err, SAT_E_NOMEM, 0, "why",
+					   "out of memory");
+	}
+	return SAT_OK;
+}
+
+static int answer(const struct walk *w, json_t *ret, struct sat_err *err)
+{
+	static const char *const titles[] = { "time",    "who",    "device",
+					      "write",   "what",   "field",
+					      "value",   "before", "outcome",
+					      "had_seen" };
+	json_t *columns = json_array();
+	const struct sat_column *col;
+	int rc = 0;
+
+	for (size_t i = 0; i < (w->only < 0 ? 9 : 10); i++)
+		rc |= json_array_append_new(columns, json_string(titles[i]));
+	if (w->only >= 0) {
+		col = &w->table->columns[w->only];
+		rc |= json_object_set_new(
+			ret, "policy",
+			json_string(sat_policy_name(col->policy)));
+		rc |= json_object_set_new(
+			ret, "rule",
+			json_sprintf(
+				"%s / %s",
+				sat_policy_rule(col->policy, SAT_LANG_EN),
+				sat_policy_rule(col->policy, SAT_LANG_ZH)));
+	}
+	rc |= json_object_set_new(ret, "columns", columns);
+	rc |= json_object_set(ret, "rows", w->rows);
+	return rc == 0 ? SAT_OK
+		       : sat_err_set(err, SAT_E_NOMEM, 0, "history",
+				     "out of memory");
+}
+
+static int find_row(struct walk *w, const json_t *args, struct sat_err *err)
+{
+	const char *table, *id, *field;
+	int rc = sat_arg_text(args, "table", &table, err);
+
+	if (rc == SAT_OK)
+		rc = sat_arg_text(args, "id", &id, err);
+	if (rc == SAT_OK)
+		rc = sat_admin_table(w->a, table, &w->table, err);
+	if (rc == SAT_OK && !sat_id_parse(sat_slice_str(id), &w->id))
+		rc = sat_err_set(err, SAT_E_INVAL, 0, "history",
+				 "\"%s\" is not an id (a UUID)", id);
+	w->only = -1;
+	if (rc != SAT_OK || json_object_get(args, "field") == NULL)
+		return rc;
+	rc = sat_arg_text(args, "field", &field, err);
+	if (rc == SAT_OK)
+		w->only = sat_table_column(w->table, sat_slice_str(field));
+	if (rc == SAT_OK && w->only < 0)
+		rc = sat_err_set(err, SAT_E_INVAL, 0, "why",
+				 "table %s has no field %.60s", table, field);
+	return rc;
+}
+
+/* history, and with a field: why it is what it is. */
 int sat_op_history(struct sat_admin *a, const json_t *args, json_t *ret,
 		   struct sat_err *err)
 {
 	struct walk w = { .a = a };
-	const char *table, *id;
-	int rc;
+	int rc = find_row(&w, args, err);
 
-	rc = sat_arg_text(args, "table", &table, err);
-	if (rc == SAT_OK)
-		rc = sat_arg_text(args, "id", &id, err);
-	if (rc == SAT_OK)
-		rc = sat_admin_table(a, table, &w.table, err);
-	if (rc == SAT_OK && !sat_id_parse(sat_slice_str(id), &w.id))
-		rc = sat_err_set(err, SAT_E_INVAL, 0, "history",
-				 "\"%s\" is not an id (a UUID)", id);
 	if (rc != SAT_OK)
 		return rc;
 	w.dots = calloc(WRITES_MAX, sizeof *w.dots);
@@ -333,18 +472,14 @@ int sat_op_history(struct sat_admin *a, const json_t *args, json_t *ret,
 		rc = tell(&w, w.dots[w.done++], err);
 	if (rc == SAT_OK)
 		rc = sort_rows(&w, err);
-	if (rc == SAT_OK &&
-	    (json_object_set_new(ret, "columns",
-				 json_pack("[s, s, s, s, s, s, s, s, s]",
-					   "time", "who", "device", "write",
-					   "what", "field", "value", "before",
-					   "outcome")) != 0 ||
-	     json_object_set(ret, "rows", w.rows) != 0))
-		rc = sat_err_set(err, SAT_E_NOMEM, 0, "history",
-				 "out of memory");
+	if (rc == SAT_OK)
+		rc = end_lines(&w, err);
+	if (rc == SAT_OK)
+		rc = answer(&w, ret, err);
 	json_decref(w.rows);
 	json_decref(w.losses);
 	sat_arena_fini(&w.mem);
+	free(w.writes);
 	free(w.dots);
 	return rc;
 }

@@ -131,8 +131,38 @@ def the_servers_history_says_what_won():
         equal(phones["100"]["outcome"], "replaced")
 
 
+def the_server_says_why():
+    with Company() as c:
+        ann, bob = c.fight()
+        x = ann.one("SELECT id FROM account")
+        rows = c.json("why", "account", x, "phone")
+        equal({r["field"] for r in rows}, {"phone"})
+        phones = {r["value"]: r for r in rows}
+        first = phones["100"]["write"]
+        # Neither had seen the other's; both had seen what they replaced.
+        for value, who in (("111", "ann"), ("222", "bob")):
+            equal(phones[value]["who"], who)
+            equal(phones[value]["before"], "100")
+            equal(phones[value]["had_seen"], [first])
+        equal(phones["100"]["had_seen"], [])
+        check("lost to 222" in phones["111"]["outcome"], phones["111"])
+        ann.cli("restore", ann.one("SELECT id FROM conflict"))
+        c.settle(ann, bob)
+        again = c.json("why", "account", x, "phone")[0]
+        equal((again["value"], again["outcome"]), ("111", "shown now"))
+        equal(set(again["had_seen"]), {r["write"] for r in rows})
+        text = c.cmd("why", "account", x, "phone").stdout
+        for words in ("the latest write stands", "以最新写入为准", "lww"):
+            check(words in text, (words, text))
+        done = c.cmd("why", "account", x, "shoe_size", ok=1)
+        check("shoe_size" in done.stderr, done.stderr)
+        c.cmd("why", "account", x, ok=2)
+        check("had_seen" not in c.json("history", "account", x)[0], "short")
+
+
 main(
     [
+        the_server_says_why,
         why_a_phone_is_what_it_is,
         a_rows_story,
         pending_and_rejected_are_told,
