@@ -90,8 +90,8 @@ struct sat_msg_welcome {
 	bool rebase;          /* silent for too long: the feed begins at 0, and
 				 what it does not bring is gone              */
 	bool renew; /* ask for another certificate: the CA is replaced        */
-	bool wipe, discard;   /* the server's own note, never sent: WIPE is due
-				 when all is taken, or at once               */
+	bool wipe, discard; /* the server's own note, never sent: WIPE is due
+			       when all is taken, or at once               */
 };
 
 /* One part of one changeset's bytes (changeset.h). Parts come in order. */
@@ -170,6 +170,7 @@ struct sat_msg_credit {
 	uint8_t ratchet[16]; /* device: stored durably */
 	uint64_t last_seq;   /* device, with cursor: the last changeset it had
 				formed when it applied that checkpoint        */
+	uint32_t trip_ms;    /* device: half the time from HELLO to WELCOME */
 };
 
 /* Everything before it on this connection is staged: where the feed goes on

@@ -114,6 +114,7 @@ static const struct sat_key credit[] = {
 	KEY(3, U64, MAY, sat_msg_credit, cursor),
 	COUNTED(4, RATCHET, MAY, sat_msg_credit, ratchet, has_ratchet),
 	KEY(5, U64, MAY, sat_msg_credit, last_seq),
+	KEY(6, U32, MAY, sat_msg_credit, trip_ms),
 };
 
 static const struct sat_key rights[] = {

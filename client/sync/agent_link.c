@@ -77,11 +77,14 @@ static void push_part(struct sat_agent *a, const struct sat_csession_effect *fx)
 }
 
 static int store_welcome(struct sat_agent *a, const struct sat_msg *msg,
-			 struct sat_err *err)
+			 uint32_t trip_ms, struct sat_err *err)
 {
-	int rc = sat_replica_welcome(a->replica, &msg->welcome,
-				     sat_agent_wall_ms(a), err);
+	struct sat_msg_welcome w = msg->welcome;
+	int rc;
 
+	if (w.offset_ms > INT64_MIN + (int64_t)trip_ms)
+		w.offset_ms -= (int64_t)trip_ms;
+	rc = sat_replica_welcome(a->replica, &w, sat_agent_wall_ms(a), err);
 	if (rc == SAT_OK)
 		rc = sat_replica_stage_reset(a->replica, msg->welcome.resumed,
 					     err);
@@ -96,7 +99,7 @@ static int store_welcome(struct sat_agent *a, const struct sat_msg *msg,
 	a->status.rows_due = msg->welcome.rows;
 	sat_log(SAT_LOG_INFO, "sync", "connected",
 		SAT_KV_UINT("head", msg->welcome.head),
-		SAT_KV_INT("offset_ms", msg->welcome.offset_ms));
+		SAT_KV_INT("offset_ms", w.offset_ms));
 	if (msg->welcome.renew && a->on_renew != NULL)
 		a->on_renew(a->arg);
 	return SAT_OK;
@@ -150,7 +153,7 @@ static void store(struct sat_agent *a, const struct sat_csession_effect *fx)
 
 	switch (fx->kind) {
 	case SAT_CFX_STORE_WELCOME:
-		rc = store_welcome(a, m, &err);
+		rc = store_welcome(a, m, fx->trip_ms, &err);
 		break;
 	case SAT_CFX_STORE_CATALOGUE:
 		rc = sat_replica_catalogue_store(a->replica, &m->catalogue,

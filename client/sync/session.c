@@ -117,6 +117,10 @@ static void on_welcome(struct sat_csession *s, const struct sat_msg *msg)
 		return;
 	}
 	move(s, SAT_CSESSION_LIVE);
+	/* The server took the time of HELLO's arrival for that of its sending;
+	 * in the middle of the two ways it is wrong by the least. The answer
+	 * comes within 30 s, so this is a small number. */
+	s->trip_ms = (uint32_t)((s->now_ms - s->opened_ms) / 2);
 	s->window = w->push_window;
 	s->server_last = w->last_seq;
 	s->catalogue_due = w->catalogue;
@@ -550,8 +554,10 @@ static bool next_credit(struct sat_csession *s, struct sat_csession_effect *ret)
 	if (verdicts > 0)
 		c->verdict_seq = s->verdict_seq;
 	c->has_ratchet = s->ratchet_owed;
-	if (c->has_ratchet)
+	if (c->has_ratchet) {
 		memcpy(c->ratchet, s->ratchet, sizeof c->ratchet);
+		c->trip_ms = s->trip_ms;
+	}
 	s->bytes_owed = 0;
 	s->cursor_owed = 0;
 	s->ratchet_owed = false;
@@ -625,6 +631,7 @@ bool sat_csession_next(struct sat_csession *s, struct sat_csession_effect *ret)
 		s->store_given = true;
 		ret->kind = s->store_kind;
 		ret->msg = s->store;
+		ret->trip_ms = s->trip_ms;
 		return true;
 	}
 	if (s->state == SAT_CSESSION_LIVE && next_credit(s, ret))

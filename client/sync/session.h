@@ -112,8 +112,10 @@ struct sat_csession_effect {
 	uint64_t seq, offset;      /* PUSH_PART */
 	uint32_t part;
 	size_t max;
-	bool discard;   /* WIPE  */
-	uint64_t at_ms; /* TIMER */
+	uint32_t trip_ms; /* STORE_WELCOME: half the time that HELLO and its
+			     answer took; the offset is too large by as much  */
+	bool discard;     /* WIPE  */
+	uint64_t at_ms;   /* TIMER */
 	int rc;         /* CLOSE: SAT_OK, or why                              */
 	uint32_t wire;  /* CLOSE: the ERROR code that came from or went to the
 			   server (enum sat_wire_error), 0 for none         */
@@ -159,6 +161,7 @@ struct sat_csession {
 	uint32_t catalogue;     /* version held                               */
 	uint32_t catalogue_due; /* rows may not come before this version    */
 	uint8_t ratchet[16];
+	uint32_t trip_ms; /* half of HELLO's way there and back */
 
 	bool hello_owed, ratchet_owed, pong_owed, ping_owed, error_owed;
 	bool wipe_owed, close_owed, pinged;

@@ -8,7 +8,8 @@
 
 /* The jobs of a connection. A job holds its connection; what it needs is in
  * the job, so nothing of the connection is read on another thread but the
- * clock steps, which never change once HELLO was judged. */
+ * clock steps, which never change once HELLO was judged, and the CA of its
+ * certificate, which never changes. */
 
 struct conn_job {
 	struct sat_job job;
@@ -151,6 +152,7 @@ static int enter(struct sat_conn *c, struct conn_job *x)
 			return SAT_E_NOMEM;
 		memcpy(steps, x->steps, n * sizeof *steps);
 	}
+	/* far from the ends of its type: sat_engine_hello */
 	c->clock.offset_ms = x->welcome.offset_ms;
 	c->clock.steps = steps;
 	c->clock.step_count = n;
@@ -372,6 +374,13 @@ static void take_confirm(struct sat_conn *c, const struct sat_msg_credit *n)
 	if (n->cursor != 0) {
 		have->cursor = n->cursor;
 		have->last_seq = n->last_seq;
+	}
+	/* once, with the first word after WELCOME; jobs have copies */
+	if (n->trip_ms != 0 && !c->clock_told) {
+		c->clock_told = true;
+		c->clock.offset_ms -= n->trip_ms < SAT_RUN_TRIP_MAX_MS
+					      ? (int64_t)n->trip_ms
+					      : SAT_RUN_TRIP_MAX_MS;
 	}
 	if (n->has_ratchet) {
 		have->has_ratchet = true;

@@ -17,6 +17,7 @@ enum {
 	SAT_RUN_ENROL_MAX = 16,      /* enrolments under way                 */
 	SAT_RUN_DRAIN_MS = 5 * 1000, /* from stop to cutting connections     */
 	SAT_RUN_SWEEP_MS = 500,
+	SAT_RUN_TRIP_MAX_MS = 15 * 1000, /* HELLO's way, as devices tell it */
 	SAT_RUN_ARENA_MAX = 256 * 1024 * 1024,
 	SAT_RUN_OUT_MAX = 2 * 1024 * 1024,
 	SAT_RUN_REPLAY_BYTES = 64 * 1024, /* verdicts replayed at a time     */
@@ -128,6 +129,7 @@ struct sat_conn {
 	 * changesets that it had not made when it said HELLO. */
 	uint64_t telling_ms, telling_seq, told_seq, hello_last;
 	uint32_t telling_grants, told_grants;
+	bool clock_told; /* the device said how long HELLO travelled       */
 	struct sat_clock_map clock; /* steps: malloc; jobs borrow them     */
 	uint64_t tick_ms;           /* 0: none                             */
 	const char *detail; /* of the frame being handled, for the log        */

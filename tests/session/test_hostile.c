@@ -206,6 +206,37 @@ static void no_welcome_in_time(void **state)
 	assert_int_equal(client_run(&tick).rc, SAT_E_TIMEOUT);
 }
 
+/* HELLO took as long as its answer, as far as anybody knows: half of the way
+ * there and back is taken off the offset on both sides. */
+static void hellos_way_is_taken_off_the_offset(void **state)
+{
+	struct sat_csession_event ev = { .kind = SAT_CEV_MSG,
+					 .now_ms = 1083,
+					 .msg = &welcome,
+					 .frame_bytes = 100 };
+	struct sat_csession_effect fx;
+	bool stored = false, told = false;
+
+	(void)state;
+	client_open(2, 2); /* at 1000 */
+	sat_csession_step(&c, &ev);
+	while (sat_csession_next(&c, &fx)) {
+		if (fx.kind == SAT_CFX_STORE_WELCOME) {
+			assert_int_equal(fx.trip_ms, 41);
+			stored = true;
+			ev.kind = SAT_CEV_STORED;
+			ev.now_ms = 1500; /* a slow disk is no way */
+			sat_csession_step(&c, &ev);
+		} else if (fx.kind == SAT_CFX_SEND &&
+			   fx.msg->type == SAT_MSG_CREDIT) {
+			assert_true(fx.msg->credit.has_ratchet);
+			assert_int_equal(fx.msg->credit.trip_ms, 41);
+			told = true;
+		}
+	}
+	assert_true(stored && told);
+}
+
 /* A server restored from a backup knows less than the device has verdicts
  * for: what it lacks is offered again, from its last one on. */
 static void a_server_that_forgot(void **state)
@@ -636,6 +667,7 @@ int main(void)
 		cmocka_unit_test(rows_wait_for_their_catalogue),
 		cmocka_unit_test(no_welcome_in_time),
 		cmocka_unit_test(a_server_that_forgot),
+		cmocka_unit_test(hellos_way_is_taken_off_the_offset),
 		cmocka_unit_test(a_server_among_bad_devices),
 		cmocka_unit_test(a_wrong_hash),
 		cmocka_unit_test(messages_out_of_place),

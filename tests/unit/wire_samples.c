@@ -249,7 +249,8 @@ static void add_feed(void)
 	m->credit = (struct sat_msg_credit){ .verdict_seq = 42,
 					     .cursor = 9012,
 					     .has_ratchet = true,
-					     .last_seq = 43 };
+					     .last_seq = 43,
+					     .trip_ms = 40 };
 	memset(m->credit.ratchet, 0x72, 16);
 }
 
