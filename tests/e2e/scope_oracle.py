@@ -28,6 +28,8 @@ class Table:
         self.names = list(self.columns)
         self.sources = spec["scope"]
         self.rows = {}
+        self.raw = {}  # as the database gave them, to know what changed
+        self.shown = {}  # row: (key in a view, {role: (values, canaries)})
 
     def device_value(self, name, value):
         """The server's form of a value as a device shows it."""
@@ -71,10 +73,7 @@ class Oracle:
             rows = self.db.execute(
                 f'SELECT id, _flags, {names} FROM "{t.name}"'
             )
-            t.rows = {
-                r[0]: (bool(r[1] & DELETED), dict(zip(t.names, r[2:])))
-                for r in rows
-            }
+            self.take(t, rows)
         self.grants = self.db.execute(
             "SELECT user, territory, role, from_ms, to_ms FROM _grant"
         ).fetchall()
@@ -89,6 +88,20 @@ class Oracle:
             for row in t.rows:
                 self.of(t.name, row)
         return True
+
+    def take(self, t, rows):
+        """Work is done once for each state of a row, not at every commit."""
+        raw, t.raw = t.raw, {}
+        was, t.rows = t.rows, {}
+        shown, t.shown = t.shown, {}
+        for r in rows:
+            row = r[0]
+            t.raw[row] = r
+            if raw.get(row) == r:
+                t.rows[row], t.shown[row] = was[row], shown[row]
+                continue
+            t.rows[row] = (bool(r[1] & DELETED), dict(zip(t.names, r[2:])))
+            t.shown[row] = ((t.name, text_id(row)), {})
 
     # -- where a row is
 
@@ -166,32 +179,41 @@ class Oracle:
         hidden = ("shown_value", "losing_value", "base_value")
         return {n: None if n in hidden else v for n, v in values.items()}
 
+    def as_shown(self, t, row, values, role):
+        """The row's values as a device of that role shows them, and the
+        canaries in them."""
+        if t.name == "conflict":
+            values = self.masked(values, role)
+        names = t.readable(role)
+        out = tuple(
+            t.device_value(n, values[n]) if n in names else None
+            for n in t.names
+        )
+        return out, canaries(out)
+
     def expected(self, login):
-        """{(table, id): values as the device shows them}"""
+        """{(table, id): values as the device shows them}, and its canaries"""
         role, scopes = self.rights(login)
         if (role, scopes) in self.views:
             return self.views[role, scopes]
-        view = {}
+        view, marks = {}, set()
         for t in self.tables.values():
-            names = t.readable(role)
             for row, (dead, values) in t.rows.items():
-                if dead or not (self.of(t.name, row) & scopes):
+                if dead or self.of(t.name, row).isdisjoint(scopes):
                     continue
-                if t.name == "conflict":
-                    values = self.masked(values, role)
-                view[t.name, text_id(row)] = tuple(
-                    t.device_value(n, values[n]) if n in names else None
-                    for n in t.names
-                )
-        self.views[role, scopes] = view
-        return view
+                key, by_role = t.shown[row]
+                if role not in by_role:
+                    by_role[role] = self.as_shown(t, row, values, role)
+                view[key], found = by_role[role]
+                marks |= found
+        self.views[role, scopes] = view, frozenset(marks)
+        return self.views[role, scopes]
 
 
-def canaries(view):
-    """The canaries in the texts of a view."""
+def canaries(values):
+    """The canaries in the texts of a row."""
     found = set()
-    for values in view.values():
-        for v in values:
-            if isinstance(v, str):
-                found.update(CANARY.findall(v))
+    for v in values:
+        if isinstance(v, str):
+            found.update(CANARY.findall(v))
     return found
