@@ -137,12 +137,17 @@ struct sat_msg_verdict {
  * more: the page goes on in the next frame of this connection, which is a
  * ROWS with the same scope, table and refs; so a row larger than a frame can
  * travel. */
+enum { SAT_AUTHOR_BYTES = 20, SAT_AUTHORS_MAX = 1024 };
+
 struct sat_msg_rows {
 	uint32_t scope;
 	uint32_t table_no;
 	bool refs;
 	bool more;
 	struct sat_slice page; /* encoded by page.h, or a part of it */
+	/* With a page's first part: whose replicas its metadata names. Each a
+	 * replica (u32, big-endian) and the id of its user. */
+	struct sat_slice authors;
 };
 
 struct sat_msg_evict {

@@ -92,6 +92,8 @@ static const struct sat_key rows[] = {
 	KEY(3, BOOL, MAY, sat_msg_rows, refs),
 	KEY(4, BOOL, MAY, sat_msg_rows, more),
 	BYTES(5, BIN, MUST, sat_msg_rows, page, SAT_UNZIP_BYTES_MAX),
+	BYTES(6, BIN, MAY, sat_msg_rows, authors,
+	      SAT_AUTHOR_BYTES *SAT_AUTHORS_MAX),
 };
 
 static const struct sat_key evict[] = {

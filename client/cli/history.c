@@ -73,31 +73,23 @@ static const char *text_or(struct story *s, struct sat_value v,
 	return text == NULL ? otherwise : text;
 }
 
-/* The person behind a replica: ourselves, or whom an entry of the ledger names
- * beside a write of it; else the device's number. */
+/* The person behind a replica: ourselves, or whom the server named with the
+ * rows that he wrote in; else the device's number. */
 static int name_author(struct story *s, uint32_t replica, const char **ret,
 		       struct sat_err *err)
 {
 	static const char sql[] =
-		"SELECT coalesce(u.name, u.login) FROM (SELECT shown_by AS who"
-		" FROM " SAT_CLI_LEDGER " WHERE shown_dot LIKE ?1 UNION ALL"
-		" SELECT losing_by FROM " SAT_CLI_LEDGER
-		" WHERE losing_dot LIKE ?1) w JOIN user u ON u.id = w.who"
-		" LIMIT 1";
-	char pattern[24], *text;
-	struct sat_value arg, v = sat_value_null();
+		"SELECT coalesce(u.name, u.login) FROM _satchel_author a"
+		" JOIN user u ON u.id = a.user WHERE a.replica = ?1";
+	struct sat_value arg = sat_value_int(replica), v = sat_value_null();
+	char *text;
 	int rc = SAT_OK;
 
 	if (replica == s->self) {
 		*ret = s->c->status.name;
 		return SAT_OK;
 	}
-	(void)snprintf(pattern, sizeof pattern, "%lu:%%",
-		       (unsigned long)replica);
-	arg = sat_value_text(sat_slice_str(pattern));
-	if (sat_catalogue_table(s->c->catalogue,
-				sat_slice_str(SAT_CLI_LEDGER)) != NULL &&
-	    sat_catalogue_table(s->c->catalogue, sat_slice_str("user")) != NULL)
+	if (sat_catalogue_table(s->c->catalogue, sat_slice_str("user")) != NULL)
 		rc = sat_query_value(s->c->replica, &s->c->arena, sql, &arg, 1,
 				     &v, err);
 	text = sat_arena_alloc(&s->c->arena, 48);

@@ -58,7 +58,9 @@ const char sat_replica_schema[] =
 static const char later_schema[] =
 	"CREATE TABLE IF NOT EXISTS _satchel_ghost(t INTEGER, id BLOB,"
 	" seq INTEGER, op TEXT, at INTEGER, field TEXT, before, value,"
-	" PRIMARY KEY(t, id, seq, field)) WITHOUT ROWID;";
+	" PRIMARY KEY(t, id, seq, field)) WITHOUT ROWID;"
+	"CREATE TABLE IF NOT EXISTS _satchel_author("
+	"replica INTEGER PRIMARY KEY, user TEXT NOT NULL);";
 
 /* ---- text ---------------------------------------------------------------- */
 

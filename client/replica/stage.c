@@ -204,12 +204,75 @@ static int stage_page(struct sat_replica *r, const struct sat_msg_rows *m,
 	return sat_txn_end(r, rc, err);
 }
 
+static uint32_t replica_at(const uint8_t *b)
+{
+	return (uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 |
+	       (uint32_t)b[2] << 8 | b[3];
+}
+
+/* Whose a replica is never changes, so nearly always all are known. */
+static int author_is_known(struct sat_replica *r, uint32_t replica, bool *ret,
+			   struct sat_err *err)
+{
+	struct sat_value arg = sat_value_int(replica);
+	sqlite3_stmt *st;
+	int rc = sat_db_find(&r->db,
+			     "SELECT 1 FROM _satchel_author WHERE replica = ?1",
+			     &arg, 1, &st, err);
+
+	*ret = rc == SAT_OK && st != NULL;
+	if (*ret)
+		sat_db_reset(st);
+	return rc;
+}
+
+static int put_author(struct sat_replica *r, const uint8_t *bytes,
+		      struct sat_err *err)
+{
+	char text[SAT_UUID_CHARS + 1];
+	struct sat_value args[2];
+	struct sat_id user;
+
+	memcpy(user.b, bytes + 4, sizeof user.b);
+	sat_id_format(&user, text);
+	args[0] = sat_value_int(replica_at(bytes));
+	args[1] = sat_bind_str(text);
+	return sat_db_do(&r->db,
+			 "INSERT OR REPLACE INTO _satchel_author(replica, user)"
+			 " VALUES(?1, ?2)",
+			 args, 2, err);
+}
+
+static int take_authors(struct sat_replica *r, struct sat_slice all,
+			struct sat_err *err)
+{
+	bool known = true;
+	int rc = SAT_OK;
+
+	if (all.len % SAT_AUTHOR_BYTES != 0)
+		return sat_err_set(err, SAT_E_PROTO, 0, "replica_stage",
+				   "half an author");
+	for (size_t i = 0; rc == SAT_OK && known && i < all.len;
+	     i += SAT_AUTHOR_BYTES)
+		rc = author_is_known(r, replica_at(all.ptr + i), &known, err);
+	if (rc != SAT_OK || known)
+		return rc;
+	rc = sat_txn_begin(r, err);
+	if (rc != SAT_OK)
+		return rc;
+	for (size_t i = 0; rc == SAT_OK && i < all.len; i += SAT_AUTHOR_BYTES)
+		rc = put_author(r, all.ptr + i, err);
+	return sat_txn_end(r, rc, err);
+}
+
 int sat_replica_stage_rows(struct sat_replica *r, const struct sat_msg_rows *m,
 			   struct sat_err *err)
 {
 	bool whole = false;
-	int rc;
+	int rc = take_authors(r, m->authors, err);
 
+	if (rc != SAT_OK)
+		return rc;
 	if (!r->part_open && !m->more)
 		return stage_page(r, m, m->page, err);
 	rc = join_part(r, m, &whole, err);

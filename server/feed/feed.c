@@ -446,7 +446,8 @@ int sat_feed_read(struct sat_store *reader, struct sat_zip *zip,
 	rc = sat_store_catalogue_refresh(reader, err);
 	sat_arena_init(&own, SAT_PAGES_ENTRIES * sizeof *p.batch +
 				     ask->rights->scope_count + 4096);
-	sat_pages_init(&p.pages, sat_store_catalogue(reader), ask->rights, zip);
+	sat_pages_init(&p.pages, sat_store_catalogue(reader), ask->rights, zip,
+		       reader);
 	p.batch = sat_arena_array(&own, SAT_PAGES_ENTRIES, sizeof *p.batch);
 	p.moved = sat_arena_alloc(&own, ask->rights->scope_count / 8 + 1);
 	if (rc == SAT_OK && (p.batch == NULL || p.moved == NULL))

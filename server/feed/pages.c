@@ -16,9 +16,12 @@ static int no_memory(struct sat_err *err)
 }
 
 void sat_pages_init(struct sat_pages *p, const struct sat_catalogue *c,
-		    const struct sat_rights *rights, struct sat_zip *zip)
+		    const struct sat_rights *rights, struct sat_zip *zip,
+		    struct sat_store *store)
 {
-	*p = (struct sat_pages){ .cat = c, .rights = rights, .zip = zip };
+	*p = (struct sat_pages){
+		.cat = c, .rights = rights, .zip = zip, .store = store
+	};
 	sat_arena_init(&p->arena, BATCH_BYTES_MAX);
 	sat_buf_init(&p->body, SAT_PAGE_BYTES_MAX);
 	sat_buf_init(&p->meta, META_BYTES_MAX);
@@ -66,9 +69,11 @@ static struct sat_pages_table *gather(struct sat_pages *p,
 		sat_arena_array(a, t->column_count, sizeof *g->rows.columns);
 	g->rows.metas = sat_arena_array(a, p->capacity, sizeof *g->rows.metas);
 	g->evicts = sat_arena_array(a, p->capacity, sizeof *g->evicts);
-	if (g->readable == NULL || g->rows.columns == NULL ||
-	    g->rows.metas == NULL || g->evicts == NULL ||
-	    !page_room(p, t, &g->rows) || !page_room(p, t, &g->refs))
+	g->authors = sat_arena_array(a, SAT_AUTHORS_MAX, sizeof *g->authors);
+	if (g->authors == NULL || g->readable == NULL ||
+	    g->rows.columns == NULL || g->rows.metas == NULL ||
+	    g->evicts == NULL || !page_room(p, t, &g->rows) ||
+	    !page_room(p, t, &g->refs))
 		return NULL;
 	g->all = sat_read_set(t, p->rights->role, g->readable);
 	for (uint16_t i = 0; i < t->column_count; i++) {
@@ -117,6 +122,40 @@ static void put_values(struct sat_pages_table *g,
 	}
 }
 
+/* One more than a page tells of is told with a later one. */
+static void add_author(struct sat_pages_table *g, uint32_t replica)
+{
+	uint32_t from = 0, to = g->author_count, mid;
+
+	while (from < to) {
+		mid = from + (to - from) / 2;
+		if (g->authors[mid] < replica)
+			from = mid + 1;
+		else
+			to = mid;
+	}
+	if (g->author_count == SAT_AUTHORS_MAX ||
+	    (from < g->author_count && g->authors[from] == replica))
+		return;
+	memmove(g->authors + from + 1, g->authors + from,
+		(g->author_count - from) * sizeof *g->authors);
+	g->authors[from] = replica;
+	g->author_count++;
+}
+
+/* Whom the vector of a row that goes out names, and nobody else. Metadata
+ * that cannot be read is for the digest to find, not for a name. */
+static void note_authors(struct sat_pages *p, struct sat_pages_table *g,
+			 struct sat_slice meta)
+{
+	struct sat_vv vv, dv;
+
+	if (sat_meta_vectors(&p->arena, meta, &vv, &dv) != SAT_OK)
+		return;
+	for (uint32_t i = 0; i < vv.count; i++)
+		add_author(g, vv.dots[i].replica);
+}
+
 int sat_pages_row(struct sat_pages *p, uint32_t scope,
 		  const struct sat_table *t, const struct sat_stored_row *row,
 		  struct sat_err *err)
@@ -149,6 +188,7 @@ int sat_pages_row(struct sat_pages *p, uint32_t scope,
 	if (rc != SAT_OK)
 		return sat_err_set(err, rc, 0, "feed",
 				   "metadata of a %s row is damaged", t->name);
+	note_authors(p, g, g->rows.metas[g->rows.row_count]);
 	p->bytes += ROW_OVERHEAD + g->rows.metas[g->rows.row_count].len;
 	g->rows.ids[g->rows.row_count] = row->id;
 	g->rows.seqs[g->rows.row_count++] = row->seq;
@@ -187,10 +227,37 @@ int sat_pages_evict(struct sat_pages *p, const struct sat_table *t,
 
 /* ---- frames ------------------------------------------------------------- */
 
+/* The people behind the replicas; the server's own have none. */
+static int tell_authors(struct sat_pages *p, const struct sat_pages_table *g,
+			struct sat_slice *ret, struct sat_err *err)
+{
+	uint8_t *out = sat_arena_alloc(&p->arena, (size_t)g->author_count *
+							  SAT_AUTHOR_BYTES);
+	struct sat_device d;
+	size_t n = 0;
+	int rc;
+
+	if (out == NULL)
+		return no_memory(err);
+	for (uint32_t i = 0; i < g->author_count; i++) {
+		rc = sat_store_device_get(p->store, g->authors[i], &d, err);
+		if (rc == SAT_E_NOTFOUND)
+			continue;
+		if (rc != SAT_OK)
+			return rc;
+		for (size_t k = 0; k < 4; k++)
+			out[n + k] = (uint8_t)(d.replica >> (24 - 8 * k));
+		memcpy(out + n + 4, d.user.b, sizeof d.user.b);
+		n += SAT_AUTHOR_BYTES;
+	}
+	*ret = (struct sat_slice){ out, n };
+	return SAT_OK;
+}
+
 /* A page larger than a frame goes out in parts. */
 static int write_page(struct sat_pages *p, uint32_t scope,
 		      const struct sat_page *page, bool refs,
-		      struct sat_buf *out)
+		      struct sat_slice authors, struct sat_buf *out)
 {
 	struct sat_msg m = { .type = SAT_MSG_ROWS };
 	struct sat_slice left;
@@ -211,7 +278,9 @@ static int write_page(struct sat_pages *p, uint32_t scope,
 			.refs = refs,
 			.more = n < left.len,
 			.page = { left.ptr, n },
+			.authors = authors,
 		};
+		authors.len = 0; /* once */
 		rc = sat_msg_encode(p->zip, &m, out);
 		left.ptr += n;
 		left.len -= n;
@@ -232,6 +301,20 @@ static int write_evicts(struct sat_pages *p, uint32_t scope,
 	return g->evict_count == 0 ? SAT_OK : sat_msg_encode(p->zip, &m, out);
 }
 
+static int write_table(struct sat_pages *p, uint32_t scope,
+		       const struct sat_pages_table *g, struct sat_buf *out,
+		       struct sat_err *err)
+{
+	struct sat_slice authors = { NULL, 0 };
+	int rc = tell_authors(p, g, &authors, err);
+
+	if (rc == SAT_OK)
+		rc = write_page(p, scope, &g->rows, false, authors, out);
+	authors.len = 0;
+	return rc == SAT_OK ? write_page(p, scope, &g->refs, true, authors, out)
+			    : rc;
+}
+
 int sat_pages_write(struct sat_pages *p, uint32_t scope, struct sat_buf *out,
 		    struct sat_err *err)
 {
@@ -245,10 +328,7 @@ int sat_pages_write(struct sat_pages *p, uint32_t scope, struct sat_buf *out,
 	for (uint16_t i = 0; rc == SAT_OK && i < p->cat->table_count; i++) {
 		if (!p->tables[i].used)
 			continue;
-		rc = write_page(p, scope, &p->tables[i].rows, false, out);
-		if (rc == SAT_OK)
-			rc = write_page(p, scope, &p->tables[i].refs, true,
-					out);
+		rc = write_table(p, scope, &p->tables[i], out, err);
 	}
 	return rc == SAT_OK ? rc
 			    : sat_err_set(err, rc, 0, "feed",

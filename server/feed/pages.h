@@ -15,6 +15,8 @@ struct sat_pages_table {
 	struct sat_page rows, refs;
 	struct sat_id *evicts;
 	uint32_t evict_count;
+	uint32_t *authors; /* replicas that rows' metadata names, rising   */
+	uint32_t author_count;
 	bool *readable; /* read set of the role                */
 	bool all;       /* ... is every column                 */
 	bool used;
@@ -24,16 +26,18 @@ struct sat_pages {
 	const struct sat_catalogue *cat;
 	const struct sat_rights *rights;
 	struct sat_zip *zip;
-	struct sat_arena arena; /* everything of one batch       */
-	struct sat_buf body;    /* scratch: one page, encoded    */
-	struct sat_buf meta;    /* scratch: masked metadata      */
+	struct sat_store *store; /* to know whose replicas they are */
+	struct sat_arena arena;  /* everything of one batch       */
+	struct sat_buf body;     /* scratch: one page, encoded    */
+	struct sat_buf meta;     /* scratch: masked metadata      */
 	struct sat_pages_table *tables;
 	uint32_t capacity; /* entries of this batch       */
 	size_t bytes;      /* about what the batch holds  */
 };
 
 void sat_pages_init(struct sat_pages *p, const struct sat_catalogue *c,
-		    const struct sat_rights *rights, struct sat_zip *zip);
+		    const struct sat_rights *rights, struct sat_zip *zip,
+		    struct sat_store *store);
 void sat_pages_fini(struct sat_pages *p);
 
 /* Drop what is gathered and start a batch of at most so many entries. SAT_OK

@@ -160,8 +160,38 @@ def the_server_says_why():
         check("had_seen" not in c.json("history", "account", x)[0], "short")
 
 
+def people_have_names():
+    """Whoever wrote in a row is named, though nothing clashed; people whose
+    rows one may not see are not."""
+    with Company() as c:
+        ann, bob = c.device("ann"), c.device("bob")
+        ann.sql("INSERT INTO account(name) VALUES ('X')")
+        c.settle(ann, bob)
+        bob.sql("UPDATE account SET phone='7'")
+        ann.sql("UPDATE account SET email='a@x'")
+        c.settle(ann, bob)
+        x = ann.one("SELECT id FROM account")
+        who = {(s["field"], s["who"]) for s in ann.json("history", "account", x)}
+        check(("phone", "Bob") in who, who)
+        who = {(s["field"], s["who"]) for s in bob.json("history", "account", x)}
+        check(("email", "安娜") in who and ("name", "安娜") in who, who)
+        # A third person in another territory works on things of her own.
+        c.territory("T9", "patch", "CN")
+        c.user("zoe", "rep", "T9", "Zoe")
+        zoe = c.device("zoe")
+        zoe.sql("INSERT INTO account(name) VALUES ('Z')")
+        c.settle(zoe, ann, bob)
+        def told(d):
+            return {r[0] for r in d.sql(
+                "SELECT u.login FROM _satchel_author a JOIN user u"
+                " ON u.id = a.user")}
+        equal(told(ann), {"ann", "bob"})
+        equal(told(zoe), {"zoe"})
+
+
 main(
     [
+        people_have_names,
         the_server_says_why,
         why_a_phone_is_what_it_is,
         a_rows_story,

@@ -20,11 +20,11 @@ int __wrap_sat_feed_read(struct sat_store *reader, struct sat_zip *zip,
 			 const struct sat_feed_ask *ask,
 			 struct sat_feed_answer *ret, struct sat_err *err);
 void __real_sat_pages_init(struct sat_pages *p, const struct sat_catalogue *c,
-			   const struct sat_rights *rights,
-			   struct sat_zip *zip);
+			   const struct sat_rights *rights, struct sat_zip *zip,
+			   struct sat_store *store);
 void __wrap_sat_pages_init(struct sat_pages *p, const struct sat_catalogue *c,
-			   const struct sat_rights *rights,
-			   struct sat_zip *zip);
+			   const struct sat_rights *rights, struct sat_zip *zip,
+			   struct sat_store *store);
 
 /* READER THREAD: one scope more than the rights hold. */
 int __wrap_sat_feed_read(struct sat_store *reader, struct sat_zip *zip,
@@ -54,9 +54,10 @@ int __wrap_sat_feed_read(struct sat_store *reader, struct sat_zip *zip,
 
 /* The second gate still knows the rights. */
 void __wrap_sat_pages_init(struct sat_pages *p, const struct sat_catalogue *c,
-			   const struct sat_rights *rights, struct sat_zip *zip)
+			   const struct sat_rights *rights, struct sat_zip *zip,
+			   struct sat_store *store)
 {
-	__real_sat_pages_init(p, c, broken ? rightful : rights, zip);
+	__real_sat_pages_init(p, c, broken ? rightful : rights, zip, store);
 }
 
 /* COMMITTER THREAD: an account of another territory. */

@@ -203,11 +203,13 @@ static void add_pushes(void)
 
 static void add_feed(void)
 {
+	static uint8_t author[20] = { 0, 0, 0, 7 };
 	static const uint8_t page[] = { 0x83, 0x01, 0x00, 0x02, 0x92, 0xc4,
 					0x00, 0xc4, 0x00, 0x03, 0xc4, 0x00 };
 	static struct sat_id ids[2];
 	struct sat_msg *m;
 
+	memcpy(author + 4, ann.b, sizeof ann.b);
 	m = add("rows", "rows-refs", SAT_MSG_ROWS,
 		"scope 17, table 3: a page of references without rows");
 	m->rows = (struct sat_msg_rows){
@@ -218,6 +220,13 @@ static void add_feed(void)
 	m->rows = (struct sat_msg_rows){
 		.scope = 17, .table_no = 3, .more = true, .page = { page, 4 }
 	};
+	m = add("rows", "rows-authors", SAT_MSG_ROWS,
+		"the same, and replica 7 is Ann's");
+	m->rows = (struct sat_msg_rows){ .scope = 17,
+					 .table_no = 3,
+					 .more = true,
+					 .page = { page, 4 },
+					 .authors = { author, 20 } };
 	ids[0] = row_x;
 	ids[1] = ann;
 	m = add("evict", "evict-two", SAT_MSG_EVICT,
