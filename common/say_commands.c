@@ -199,5 +199,13 @@ const struct sat_say_pair sat_say_commands[] = {
 	  "%s 已恢复。请启动它；设备会带回备份之后写入的内容。\n" },
 	{ "the table could not be printed: out of memory",
 	  "无法显示表格：内存不足" },
+	{ "who wrote a field, what each had seen, which rule decided",
+	  "谁写了该字段、各自看到了什么、依据哪条规则" },
+	{ "the CA, and while it is replaced, who trusts the new one",
+	  "CA；更换期间谁已信任新 CA" },
+	{ "make a new CA beside the old one; devices learn of both",
+	  "在旧 CA 之外新建一个 CA；设备会得知两者" },
+	{ "drop the old CA once every device trusts the new one",
+	  "所有设备都信任新 CA 后停用旧 CA" },
 	{ NULL, NULL },
 };

@@ -210,5 +210,6 @@ const struct sat_say_pair sat_say_device[] = {
 	{ "the file could not be written", "无法写入文件" },
 	{ "%s: the row is no longer on this device",
 	  "%s：该记录已不在本设备上" },
+	{ "half an author", "作者记录不完整" },
 	{ NULL, NULL },
 };

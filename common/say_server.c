@@ -310,7 +310,8 @@ const struct sat_say_pair sat_say_server[] = {
 	{ "the database is damaged: %s", "数据库已损坏：%s" },
 	{ "the clock has gone back by %lld seconds since the last write",
 	  "自上次写入以来时钟倒退了 %lld 秒" },
-	{ "all is well", "一切正常" },
+	{ "all is well; the CA lasts for %lld days\n",
+	  "一切正常；CA 还有 %lld 天有效\n" },
 
 	/* verify */
 	{ "metadata is damaged", "元数据已损坏" },
@@ -333,5 +334,30 @@ const struct sat_say_pair sat_say_server[] = {
 	  "一组已接受的修改只有部分在记录中" },
 	{ "a device's last changeset is not the one kept",
 	  "设备的最后一组修改与保存的不同" },
+	{ "table %s has no field %.60s", "表 %s 没有字段 %.60s" },
+	{ "the request names no CA", "请求没有指明 CA" },
+	{ "%lld of %lld devices do not trust the new CA: %s; `device revoke` "
+	  "those that are gone, or --force",
+	  "%lld / %lld 台设备还不信任新 CA：%s；对不再使用的执行 `device "
+	  "revoke`，或用 --force" },
+	{ "another command changes the CA", "另一条命令正在更换 CA" },
+	{ "no new CA takes over; `ca rollover` makes one",
+	  "没有新 CA 在接替；`ca rollover` 可新建" },
+	{ "a new CA takes over already (see `ca status`)",
+	  "已有新 CA 在接替（见 `ca status`）" },
+	{ "the CA ends in %lld days: begin to replace it, devices follow by "
+	  "themselves",
+	  "CA 还有 %lld 天到期：请开始更换，设备会自行跟上" },
+	{ "the CA's files are missing or cannot be read: %s",
+	  "CA 的文件缺失或无法读取：%s" },
+	{ "server.pem is missing or cannot be read",
+	  "server.pem 缺失或无法读取" },
+	{ "a new CA takes over, the old one ends in %lld days: %lld of %lld "
+	  "devices trust the new one",
+	  "新 CA 正在接替，旧 CA 还有 %lld 天到期：%lld / %lld 台设备已信任新 "
+	  "CA" },
+	{ "the old CA is gone; invitations that nobody has used name it and "
+	  "must be made again",
+	  "旧 CA 已停用；尚未使用的邀请指向它，需要重新生成" },
 	{ NULL, NULL },
 };

@@ -3,6 +3,7 @@
 #include <time.h>
 
 #include "common/file.h"
+#include "common/say.h"
 #include "common/text.h"
 #include "server/cli/ca_files.h"
 #include "server/cli/cli.h"
@@ -186,8 +187,9 @@ int sat_cli_ca_finish(struct sat_call *call)
 	if (rc == SAT_OK && call->json)
 		sat_print_result(stdout, result, true);
 	else if (rc == SAT_OK)
-		(void)puts("the old CA is gone; invitations that nobody has "
-			   "used name it and must be made again");
+		(void)puts(sat_say("the old CA is gone; invitations that "
+				   "nobody has used name it and must be made "
+				   "again"));
 	json_decref(result);
 	return close_all(&c, rc);
 }

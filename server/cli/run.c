@@ -112,6 +112,7 @@ static struct sat_server_ca the_ca(const struct app *app)
 		.sign = { sat_buf_peek(&app->ca.cert),
 			  sat_buf_peek(&app->ca.key) },
 		.told = sat_buf_peek(&app->ca.told),
+		.no = app->ca.no,
 		.rolling = app->ca.rolling,
 	};
 }

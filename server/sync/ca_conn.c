@@ -13,18 +13,15 @@ static int put(struct sat_buf *to, struct sat_slice from)
 int sat_server_ca_put(struct sat_server *s, const struct sat_server_ca *ca,
 		      struct sat_err *err)
 {
-	struct sat_cert_info info;
-	int rc = sat_pki_cert_info(ca->sign.cert_pem, &info, err);
+	int rc = SAT_OK;
 
-	if (rc != SAT_OK)
-		return rc;
 	uv_mutex_lock(&s->ca_lock);
 	if (put(&s->ca_cert, ca->sign.cert_pem) != SAT_OK ||
 	    put(&s->ca_key, ca->sign.key_pem) != SAT_OK ||
 	    put(&s->ca_told, ca->told.len > 0 ? ca->told : ca->sign.cert_pem) !=
 		    SAT_OK)
 		rc = sat_err_set(err, SAT_E_NOMEM, 0, "ca", "out of memory");
-	s->ca_no = sat_pki_ca_no(info.spki);
+	s->ca_no = ca->no;
 	s->ca_rolling = ca->rolling;
 	uv_mutex_unlock(&s->ca_lock);
 	return rc;

@@ -270,8 +270,8 @@ void sat_server_collect(struct sat_server *s);
 /* ---- enrol_conn.c ------------------------------------------------------- */
 
 void sat_enrol_frame(struct sat_conn *c, const struct sat_frame *frame);
-/* ca_conn.c: ANY THREAD. Put other CAs in the place of those in use; those
- * stay when it fails with SAT_E_INVAL. */
+/* ca_conn.c: ANY THREAD. Put other CAs in the place of those in use. SAT_OK,
+ * SAT_E_NOMEM. */
 int sat_server_ca_put(struct sat_server *s, const struct sat_server_ca *ca,
 		      struct sat_err *err) SAT_MUST_CHECK;
 /* Is the CA being replaced? *ret_no: the number of the one that signs. */

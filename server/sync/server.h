@@ -24,6 +24,7 @@ struct sat_server_ca {
 	struct sat_ca sign;    /* the newest; it signs device certificates  */
 	struct sat_slice told; /* PEM, all that devices are to trust; empty:
 				  the one that signs                         */
+	uint64_t no;           /* sat_pki_ca_no of the one that signs       */
 	bool rolling; /* ask devices with a certificate of the older one to
 			 get another                                         */
 };
@@ -108,8 +109,8 @@ int sat_server_query(struct sat_server *s, sat_server_query_cb fn,
 
 /* New settings and certificates for what comes from now on. Kept; ca is
  * copied. When another CA signs, or one has gone, devices whose certificate
- * is not of the one that signs are sent away to come again. SAT_E_INVAL,
- * SAT_E_NOMEM (the CA is not usable): all stays as it was. */
+ * is not of the one that signs are sent away to come again. SAT_E_NOMEM:
+ * settings and certificates stay. */
 int sat_server_reload(struct sat_server *s, const struct sat_config *config,
 		      struct sat_tls_ctx *tls, const struct sat_server_ca *ca,
 		      struct sat_err *err) SAT_MUST_CHECK;

@@ -205,13 +205,14 @@ int64_t sim_number(struct sqlite3 *db, const char *sql)
 
 bool sim_server_start(struct sim_world *w)
 {
-	struct sat_server_options o = { .loop = &w->srv.machine.loop,
-					.config = w->server_config,
-					.db_path = "srv/satchel.db",
-					.org = "Sim",
-					.addr = "",
-					.ca = { sat_slice_str("-"),
-						sat_slice_str("-") } };
+	struct sat_server_options o = {
+		.loop = &w->srv.machine.loop,
+		.config = w->server_config,
+		.db_path = "srv/satchel.db",
+		.org = "Sim",
+		.addr = "",
+		.ca = { .sign = { sat_slice_str("-"), sat_slice_str("-") } }
+	};
 	struct sat_err err = { 0 };
 	int rc;
 
