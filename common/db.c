@@ -177,6 +177,7 @@ int sat_db_stmt(struct sat_db *db, const char *sql, struct sqlite3_stmt **ret,
 	sqlite3_stmt *found = find_stmt(db, sql, &entry.hash);
 	int rc, code;
 
+	*ret = NULL;
 	if (found != NULL) {
 		sat_db_reset(found);
 		*ret = found;
@@ -280,6 +281,8 @@ bool sat_db_column_id(struct sqlite3_stmt *st, int column, struct sat_id *ret)
 
 void sat_db_reset(struct sqlite3_stmt *st)
 {
+	if (st == NULL)
+		return;
 	(void)sqlite3_reset(st);
 	(void)sqlite3_clear_bindings(st);
 }

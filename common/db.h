@@ -85,7 +85,8 @@ int sat_db_fail(struct sat_db *db, int sqlite_rc, const char *op,
 
 /* The cached statement of that text, reset and unbound; prepared when new.
  * When the cached one is being stepped (a callback asks for the same again)
- * another is prepared. Owned by db: call sat_db_reset when done with it. */
+ * another is prepared. Owned by db: call sat_db_reset when done with it. NULL
+ * on failure. */
 int sat_db_stmt(struct sat_db *db, const char *sql, struct sqlite3_stmt **ret,
 		struct sat_err *err) SAT_MUST_CHECK;
 
@@ -111,7 +112,7 @@ bool sat_db_column_id(struct sqlite3_stmt *st, int column, struct sat_id *ret);
 int sat_db_step(struct sat_db *db, struct sqlite3_stmt *st, bool *ret_row,
 		struct sat_err *err) SAT_MUST_CHECK;
 
-/* Reset and unbind. */
+/* Reset and unbind; NULL is nothing. */
 void sat_db_reset(struct sqlite3_stmt *st);
 
 /* Step to the end, ignoring rows, then reset. */

@@ -190,7 +190,7 @@ int sat_replica_build(const char *path, const struct sat_replica_identity *who,
 {
 	struct sat_db_options o = options_for(path);
 	struct sat_replica *r = replica_new();
-	int rc;
+	int rc, left = 0;
 
 	if (r == NULL)
 		return sat_err_set(err, SAT_E_NOMEM, 0, "replica_create",
@@ -209,6 +209,12 @@ int sat_replica_build(const char *path, const struct sat_replica_identity *who,
 		rc = fill(r, arg, err);
 	if (sat_db_in_txn(&r->db))
 		rc = sat_txn_end(r, rc, err);
+	/* The file alone gets its name: nothing may be left in its log. */
+	if (rc == SAT_OK)
+		rc = sat_db_checkpoint(&r->db, true, 0, &left, err);
+	if (rc == SAT_OK && left > 0)
+		rc = sat_err_set(err, SAT_E_BUSY, 0, "replica_create",
+				 "%s is being read by another program", path);
 	sat_replica_close(r);
 	if (rc != SAT_OK)
 		remove_files(path);

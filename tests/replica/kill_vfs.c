@@ -16,12 +16,16 @@ static struct {
 	sqlite3_vfs vfs;
 	sqlite3_vfs *real;
 	unsigned long left; /* writes until death, 0: none */
+	int (*decide)(enum kill_vfs_op op);
 } shim;
 
-static void count(void)
+static int count(enum kill_vfs_op op)
 {
+	if (shim.decide != NULL)
+		return shim.decide(op);
 	if (shim.left > 0 && --shim.left == 0)
 		(void)kill(getpid(), SIGKILL);
+	return SQLITE_OK;
 }
 
 #define REAL(f) (((struct file *)(void *)(f))->real)
@@ -36,20 +40,23 @@ static int on_read(sqlite3_file *f, void *p, int n, sqlite3_int64 at)
 }
 static int on_write(sqlite3_file *f, const void *p, int n, sqlite3_int64 at)
 {
-	count();
-	return REAL(f)->pMethods->xWrite(REAL(f), p, n, at);
+	int code = count(KILL_VFS_WRITE);
+
+	return code != SQLITE_OK ? code
+				 : REAL(f)->pMethods->xWrite(REAL(f), p, n, at);
 }
 static int on_truncate(sqlite3_file *f, sqlite3_int64 n)
 {
-	count();
-	return REAL(f)->pMethods->xTruncate(REAL(f), n);
+	int code = count(KILL_VFS_WRITE);
+
+	return code != SQLITE_OK ? code
+				 : REAL(f)->pMethods->xTruncate(REAL(f), n);
 }
 static int on_sync(sqlite3_file *f, int flags)
 {
 	(void)flags; /* death of a process loses nothing that was written */
 	(void)f;
-	count();
-	return SQLITE_OK;
+	return count(KILL_VFS_SYNC);
 }
 static int on_size(sqlite3_file *f, sqlite3_int64 *n)
 {
@@ -136,9 +143,17 @@ static int on_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *f,
 
 static int on_delete(sqlite3_vfs *vfs, const char *name, int sync)
 {
+	int code = count(KILL_VFS_WRITE);
+
 	(void)vfs;
-	count();
-	return shim.real->xDelete(shim.real, name, sync);
+	return code != SQLITE_OK ? code
+				 : shim.real->xDelete(shim.real, name, sync);
+}
+
+void kill_vfs_ask(int (*decide)(enum kill_vfs_op op))
+{
+	kill_vfs_install(0);
+	shim.decide = decide;
 }
 
 void kill_vfs_install(unsigned long k)

@@ -7,4 +7,9 @@
 /* Becomes the default. 0: never. */
 void kill_vfs_install(unsigned long k);
 
+/* Or somebody else decides what becomes of each of them: SQLITE_OK, or the
+ * code it fails with. The k above counts no more. */
+enum kill_vfs_op { KILL_VFS_WRITE, KILL_VFS_SYNC };
+void kill_vfs_ask(int (*decide)(enum kill_vfs_op op));
+
 #endif
