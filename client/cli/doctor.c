@@ -251,21 +251,17 @@ static void check_clock(struct doctor *d)
 
 static void check_data(struct doctor *d)
 {
-	uint64_t missing = 0;
-
 	d->checks += 2;
 	if (d->c->status.digest < 0)
 		find(d, "digest", "satchel --dir %D verify", "%s",
 		     SAT_TR(d->c,
 			    "the rows here differ from what the server sent",
 			    "本地记录与服务器发来的不一致"));
-	if (sat_query_missing(d->c->replica, &missing, &d->c->err) == SAT_OK &&
-	    missing > 0)
+	if (d->c->status.missing > 0)
 		find(d, "outbox", "satchel rescue %D unsent.rescue",
-		     SAT_TR(d->c,
-			    "%llu changesets are neither confirmed nor here",
-			    "有 %llu 组修改既未确认也不在本机"),
-		     (unsigned long long)missing);
+		     SAT_TR(d->c, "%llu changes are neither confirmed nor here",
+			    "有 %llu 处修改既未确认也不在本机"),
+		     (unsigned long long)d->c->status.missing);
 }
 
 static void check_lock(struct doctor *d)

@@ -235,7 +235,7 @@ static void print_person(const struct sat_cli *c)
 	sat_print_line(stdout, text);
 }
 
-static void print_counts(const struct sat_cli *c, uint64_t missing)
+static void print_counts(const struct sat_cli *c)
 {
 	const struct sat_replica_status *s = &c->status;
 
@@ -243,16 +243,15 @@ static void print_counts(const struct sat_cli *c, uint64_t missing)
 			    "%llu saved here, %llu confirmed durable, %llu "
 			    "missing\n",
 			    "本机已保存 %llu，服务器已确认 %llu，缺失 %llu\n"),
-		     (unsigned long long)(s->saved + s->pending_rows),
+		     (unsigned long long)s->saved,
 		     (unsigned long long)s->confirmed,
-		     (unsigned long long)missing);
-	(void)printf(
-		SAT_TR(c,
-		       "waiting to be sent: %llu changesets, %llu row "
-		       "changes not gathered yet\n",
-		       "等待发送：%llu 组修改，另有 %llu 处修改尚未收集\n"),
-		(unsigned long long)s->outbox,
-		(unsigned long long)s->pending_rows);
+		     (unsigned long long)s->missing);
+	(void)printf(SAT_TR(c,
+			    "waiting to be sent: %llu changes, %llu of them "
+			    "not gathered yet\n",
+			    "等待发送：%llu 处修改，其中 %llu 处尚未收集\n"),
+		     (unsigned long long)s->waiting,
+		     (unsigned long long)s->pending_rows);
 	(void)printf(SAT_TR(c, "rejected: %llu", "被拒绝：%llu"),
 		     (unsigned long long)s->rejected);
 	(void)puts(s->rejected > 0 ? SAT_TR(c, " (see: satchel rejected)",
@@ -288,7 +287,7 @@ static struct sat_value text_of(const char *s)
 }
 
 static void json_status(const struct sat_cli *c, const struct sat_daemon *k,
-			uint64_t missing, const char *refusal)
+			const char *refusal)
 {
 	const struct sat_replica_status *s = &c->status;
 	struct sat_out_object o;
@@ -310,10 +309,10 @@ static void json_status(const struct sat_cli *c, const struct sat_daemon *k,
 	sat_out_member(&o, "catalogue", SAT_OUT_INT,
 		       count_of(c->catalogue->version));
 	sat_out_member(&o, "cursor", SAT_OUT_INT, count_of(s->cursor));
-	sat_out_member(&o, "saved", SAT_OUT_INT,
-		       count_of(s->saved + s->pending_rows));
+	sat_out_member(&o, "saved", SAT_OUT_INT, count_of(s->saved));
 	sat_out_member(&o, "confirmed", SAT_OUT_INT, count_of(s->confirmed));
-	sat_out_member(&o, "missing", SAT_OUT_INT, count_of(missing));
+	sat_out_member(&o, "missing", SAT_OUT_INT, count_of(s->missing));
+	sat_out_member(&o, "waiting", SAT_OUT_INT, count_of(s->waiting));
 	sat_out_member(&o, "outbox", SAT_OUT_INT, count_of(s->outbox));
 	sat_out_member(&o, "pending_rows", SAT_OUT_INT,
 		       count_of(s->pending_rows));
@@ -352,18 +351,15 @@ int sat_cli_status(struct sat_cli *c)
 {
 	struct sat_daemon k;
 	const char *refusal;
-	uint64_t missing = 0;
 
-	if (sat_query_missing(c->replica, &missing, &c->err) != SAT_OK)
-		return sat_cli_error(c);
 	sat_cli_ask_daemon(c, &k);
 	refusal = kept_refusal(c, &k);
 	if (c->json) {
-		json_status(c, &k, missing, refusal);
+		json_status(c, &k, refusal);
 		return SAT_CLI_OK;
 	}
 	print_person(c);
-	print_counts(c, missing);
+	print_counts(c);
 	print_checkpoint(c);
 	(void)printf(
 		SAT_TR(c, "clock offset: %+lld ms\n", "时钟偏差：%+lld 毫秒\n"),
@@ -474,7 +470,7 @@ int sat_cli_sync(struct sat_cli *c)
 		return SAT_CLI_OK;
 	}
 	(void)printf(SAT_TR(c, "in sync: %lld confirmed, %lld rejected\n",
-			    "已同步：%lld 组已确认，%lld 组被拒绝\n"),
+			    "已同步：%lld 处已确认，%lld 项被拒绝\n"),
 		     (long long)confirmed, (long long)rejected);
 	return SAT_CLI_OK;
 }

@@ -303,7 +303,7 @@ static int drop_cut_try(struct enrolment *e, const char *path)
 		rc = sat_replica_status(r, &s, &e->err);
 		sat_replica_close(r);
 	}
-	if (rc != SAT_OK || s.saved + s.pending_rows + s.rejected > 0)
+	if (rc != SAT_OK || s.saved + s.rejected > 0)
 		return sat_err_set(&e->err, SAT_E_EXISTS, 0, "enroll",
 				   "%.100s/replica.db may hold changes that no "
 				   "server has; `satchel rescue` saves them; "

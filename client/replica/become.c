@@ -213,6 +213,8 @@ static int become(struct sat_replica *r, uint32_t now, uint64_t after,
 	if (rc == SAT_OK)
 		rc = sat_ghosts_renew(r, err);
 	if (rc == SAT_OK)
+		rc = sat_outbox_count(r, err);
+	if (rc == SAT_OK)
 		rc = sat_start_over(r, SAT_REFRESH_ASKED, err);
 	return rc;
 }

@@ -31,7 +31,8 @@ static const struct fact {
 	FACT(home, FACT_BYTES),        FACT(org, FACT_TEXT),
 	FACT(login, FACT_TEXT),        FACT(name, FACT_TEXT),
 	FACT(server, FACT_TEXT),       FACT(schema, FACT_INT),
-	FACT(floor, FACT_INT),
+	FACT(changes, FACT_INT),       FACT(settled, FACT_INT),
+	FACT(refused, FACT_INT),       FACT(floor, FACT_INT),
 #undef FACT
 };
 

@@ -18,7 +18,7 @@
 enum {
 	SAT_REPLICA_APPLICATION = 0x53415452, /* "SATR" */
 	SAT_REPLICA_VERSION = 1,
-	SAT_REPLICA_SCHEMA = 2, /* of triggers, views, metadata tables */
+	SAT_REPLICA_SCHEMA = 3, /* of triggers, views, metadata tables */
 	SAT_REPLICA_PENDING_MAX = 1000000, /* rows captured, not harvested */
 	SAT_REPLICA_SCRATCH_MAX = 256 * 1024 * 1024,
 	SAT_REPLICA_BATCH_MAX = 1024 * 1024 * 1024,
@@ -62,6 +62,9 @@ struct sat_facts {
 	int64_t replica, epoch, seq, verdict_seq, cursor, grants, role;
 	int64_t offset_ms, checkpoint_ms, members, stale, digest_state;
 	int64_t refresh, catalogue, grants_pulled, schema;
+	/* Row changes in all changesets made here; of these with a verdict;
+	 * of those the ones that were not accepted. */
+	int64_t changes, settled, refused;
 	int64_t floor; /* deleted rows up to here are forgotten */
 	uint8_t chain[16], ratchet[16], digest[16];
 	uint8_t mark[SAT_REPLICA_MARK_BYTES]; /* its length, then the bytes;
@@ -392,6 +395,9 @@ int sat_harvest_intents(struct sat_replica *r,
 
 /* Raw device time of the SQL clock's julian day. */
 int64_t sat_julian_ms(double day);
+
+/* changes, settled and refused as far as the outbox tells them. */
+int sat_outbox_count(struct sat_replica *r, struct sat_err *err) SAT_MUST_CHECK;
 
 /* ---- rejected.c --------------------------------------------------------- */
 

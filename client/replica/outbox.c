@@ -103,8 +103,28 @@ int sat_outbox_put(struct sat_replica *r, struct sat_delta *deltas,
 		goto out;
 	memcpy(r->facts.chain, hash, sizeof hash);
 	r->facts.seq++;
+	r->facts.changes += count;
 out:
 	sat_buf_fini(&bytes);
+	return rc;
+}
+
+int sat_outbox_count(struct sat_replica *r, struct sat_err *err)
+{
+	int rc = sat_db_int(&r->db,
+			    "SELECT ifnull(sum(rows), 0) FROM _satchel_outbox",
+			    0, &r->facts.changes, err);
+
+	if (rc == SAT_OK)
+		rc = sat_db_int(&r->db,
+				"SELECT ifnull(sum(rows), 0) FROM"
+				" _satchel_outbox WHERE state NOT IN (0, 3)",
+				0, &r->facts.settled, err);
+	if (rc == SAT_OK)
+		rc = sat_db_int(&r->db,
+				"SELECT ifnull(sum(rows), 0) FROM"
+				" _satchel_outbox WHERE state IN (2, 4)",
+				0, &r->facts.refused, err);
 	return rc;
 }
 

@@ -1,7 +1,5 @@
 #include "client/replica/query.h"
 
-#include <stdio.h>
-
 #include "client/replica/internal.h"
 
 /* Values of the current row into the array; at most as many as it has. */
@@ -143,20 +141,4 @@ void sat_query_rollback(struct sat_replica *r)
 struct sat_id sat_query_user(const struct sat_replica *r)
 {
 	return r->facts.user;
-}
-
-int sat_query_missing(struct sat_replica *r, uint64_t *ret, struct sat_err *err)
-{
-	int64_t without, waiting;
-	char sql[96];
-	int rc;
-
-	without = r->facts.seq - r->facts.verdict_seq;
-	(void)snprintf(sql, sizeof sql,
-		       "SELECT count(*) FROM _satchel_outbox WHERE seq > %lld",
-		       (long long)r->facts.verdict_seq);
-	rc = sat_db_int(&r->db, sql, 0, &waiting, err);
-	if (rc == SAT_OK)
-		*ret = without > waiting ? (uint64_t)(without - waiting) : 0;
-	return rc;
 }

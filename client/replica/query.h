@@ -54,9 +54,4 @@ void sat_query_rollback(struct sat_replica *r);
 /* The person whose device this is. */
 struct sat_id sat_query_user(const struct sat_replica *r);
 
-/* Changesets made here that have no verdict and are not in the outbox either:
- * there can be none, unless somebody deleted them by hand. */
-int sat_query_missing(struct sat_replica *r, uint64_t *ret,
-		      struct sat_err *err) SAT_MUST_CHECK;
-
 #endif

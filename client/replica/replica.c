@@ -318,12 +318,17 @@ static int count_conflicts(struct sat_replica *r, int64_t *ret,
 			  0, ret, err);
 }
 
+static uint64_t at_least_0(int64_t n)
+{
+	return n > 0 ? (uint64_t)n : 0;
+}
+
 int sat_replica_status(struct sat_replica *r, struct sat_replica_status *ret,
 		       struct sat_err *err)
 {
 	struct sat_replica_status s = { .replica = 0 };
-	int64_t conflicts, counts[5] = { 0 };
-	static const char *const queries[5] = {
+	int64_t conflicts, counts[6] = { 0 };
+	static const char *const queries[6] = {
 		"SELECT count(*) FROM _satchel_rejected",
 		"SELECT (SELECT count(DISTINCT t || id) FROM _satchel_pending)"
 		" + (SELECT count(*) FROM _satchel_intent)"
@@ -331,10 +336,12 @@ int sat_replica_status(struct sat_replica *r, struct sat_replica_status *ret,
 		"SELECT count(*) FROM _satchel_outbox WHERE state IN (0, 3)",
 		"SELECT count(*) FROM _satchel_row",
 		"SELECT count(DISTINCT t || id) FROM _satchel_ghost",
+		"SELECT ifnull(sum(rows), 0) FROM _satchel_outbox"
+		" WHERE state IN (0, 3)",
 	};
 	int rc = sat_facts_load(r, err);
 
-	for (int i = 0; rc == SAT_OK && i < 5; i++)
+	for (int i = 0; rc == SAT_OK && i < 6; i++)
 		rc = sat_db_int(&r->db, queries[i], 0, &counts[i], err);
 	if (rc == SAT_OK)
 		rc = count_conflicts(r, &conflicts, err);
@@ -343,9 +350,12 @@ int sat_replica_status(struct sat_replica *r, struct sat_replica_status *ret,
 	s.replica = (uint32_t)r->facts.replica;
 	s.epoch = (uint64_t)r->facts.epoch;
 	s.cursor = (uint64_t)r->facts.cursor;
-	s.saved = s.outbox_last = (uint64_t)r->facts.seq;
+	s.outbox_last = (uint64_t)r->facts.seq;
 	s.outbox = (uint64_t)counts[2];
-	s.confirmed = s.saved > s.outbox ? s.saved - s.outbox : 0;
+	s.saved = at_least_0(r->facts.changes + counts[1]);
+	s.confirmed = at_least_0(r->facts.settled - r->facts.refused);
+	s.waiting = at_least_0(counts[5] + counts[1]);
+	s.missing = at_least_0(r->facts.changes - r->facts.settled - counts[5]);
 	s.rejected = (uint64_t)counts[0];
 	s.pending_rows = (uint64_t)counts[1];
 	s.conflicts_open = (uint64_t)conflicts;

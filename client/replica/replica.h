@@ -160,8 +160,12 @@ int sat_replica_become(struct sat_replica *r, uint32_t replica, uint64_t after,
 struct sat_replica_status {
 	uint32_t replica;
 	uint64_t epoch, cursor;
-	uint64_t saved;     /* changesets made here                         */
-	uint64_t confirmed; /* of these with a durable verdict (any)        */
+	/* Changes of rows, the same before and after they are harvested:
+	 * saved = confirmed + waiting + refused + missing. */
+	uint64_t saved;     /* made here                                    */
+	uint64_t confirmed; /* of these accepted, durable at the server     */
+	uint64_t waiting;   /* of these without a verdict                   */
+	uint64_t missing;   /* of these neither answered nor here           */
 	uint64_t rejected;  /* entries waiting in the rejected list         */
 	uint64_t orphans;   /* rows of satchel_orphans                      */
 	uint64_t pending_rows; /* changed, or asked for, not harvested yet  */

@@ -356,6 +356,8 @@ int sat_schema_upgrade(struct sat_replica *r, struct sat_err *err)
 	if (r->facts.schema < SAT_REPLICA_SCHEMA)
 		rc = measure_pending(r, err);
 	if (rc == SAT_OK && r->facts.schema < SAT_REPLICA_SCHEMA)
+		rc = sat_outbox_count(r, err);
+	if (rc == SAT_OK && r->facts.schema < SAT_REPLICA_SCHEMA)
 		rc = sat_schema_triggers(r, err);
 	return sat_txn_end(r, rc, err);
 }

@@ -64,6 +64,23 @@ static int drop_dirty(struct sat_replica *r, uint64_t seq, struct sat_err *err)
 			 &arg, 1, err);
 }
 
+static int count_rows(struct sat_replica *r, uint64_t seq, int64_t *ret,
+		      struct sat_err *err)
+{
+	struct sat_value arg = sat_bind_u64(seq);
+	sqlite3_stmt *st;
+	int rc = sat_db_find(&r->db,
+			     "SELECT rows FROM _satchel_outbox WHERE seq = ?1",
+			     &arg, 1, &st, err);
+
+	*ret = 0;
+	if (rc != SAT_OK || st == NULL)
+		return rc;
+	*ret = sqlite3_column_int64(st, 0);
+	sat_db_reset(st);
+	return SAT_OK;
+}
+
 static int settle_accepted(struct sat_replica *r,
 			   const struct sat_msg_verdict *v, int64_t now_ms,
 			   struct sat_err *err)
@@ -71,8 +88,11 @@ static int settle_accepted(struct sat_replica *r,
 	uint64_t from = 0;
 	int64_t count;
 	bool done;
-	int rc = put_state(r, v->seq, SAT_OUTBOX_ACKED, now_ms, err);
+	int rc = count_rows(r, v->seq, &count, err);
 
+	r->facts.settled += rc == SAT_OK ? count : 0;
+	if (rc == SAT_OK)
+		rc = put_state(r, v->seq, SAT_OUTBOX_ACKED, now_ms, err);
 	if (rc == SAT_OK)
 		rc = count_dirty(r, v->seq, &count, err);
 	return rc == SAT_OK ? sat_fold_rows(r, v, count, &from, &done, err)
@@ -243,6 +263,10 @@ static int settle_rejected(struct sat_replica *r,
 		rc = put_state(r, v->seq, SAT_OUTBOX_REJECTED, now_ms, err);
 	if (rc == SAT_OK)
 		rc = drop_dirty(r, v->seq, err);
+	r->facts.settled += n;
+	r->facts.refused += n;
+	/* the others are counted where they go now */
+	r->facts.changes -= cs.delta_count - n;
 	if (rc == SAT_OK && n < cs.delta_count)
 		rc = sat_outbox_put(r, deltas + n, cs.delta_count - n, 0, err);
 	for (uint32_t i = 0; rc == SAT_OK && i < n; i++)

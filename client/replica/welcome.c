@@ -30,6 +30,8 @@ static int reopen_one(struct sat_replica *r, uint64_t seq, struct sat_err *err)
 	int rc = sat_outbox_decode(r, seq, &cs, err);
 
 	if (rc == SAT_OK)
+		r->facts.settled -= cs.delta_count;
+	if (rc == SAT_OK)
 		rc = sat_outbox_lay(r, seq, cs.deltas, cs.delta_count, err);
 	for (uint32_t i = 0; rc == SAT_OK && i < cs.delta_count; i++) {
 		const struct sat_delta *d = &cs.deltas[i];

@@ -64,7 +64,7 @@ def test_status_without_a_daemon_shows_stored_figures():
     d.ok("log-visit", "--account", "Acme")
     out = d.ok("status")
     assert "1 saved here, 0 confirmed durable, 0 missing" in out
-    assert "1 row changes not gathered yet" in out
+    assert "1 changes, 1 of them not gathered yet" in out
     assert "satcheld is not running; these are the stored figures" in out
     assert "安娜 (ann), Sales representative" in out
     s = d.json("status")
@@ -83,8 +83,11 @@ def test_status_tells_confirmed_waiting_and_missing_apart():
     db.execute("INSERT OR REPLACE INTO _satchel_kv VALUES('seq', 5)")
     db.execute("INSERT OR REPLACE INTO _satchel_kv VALUES('verdict_seq', 2)")
     for seq in (4, 5):
-        db.execute("INSERT INTO _satchel_outbox(seq, state) VALUES(?, 0)",
-                   (seq,))
+        db.execute("INSERT INTO _satchel_outbox(seq, state, rows)"
+                   " VALUES(?, 0, 2)", (seq,))
+    for name, v in (("changes", 9), ("settled", 3), ("refused", 1)):
+        db.execute("INSERT OR REPLACE INTO _satchel_kv VALUES(?, ?)",
+                   (name, v))
     db.execute("INSERT OR REPLACE INTO _satchel_kv VALUES('cursor', 9)")
     db.execute("INSERT OR REPLACE INTO _satchel_kv VALUES("
                "'checkpoint_ms', 1763712000000)")
@@ -92,11 +95,13 @@ def test_status_tells_confirmed_waiting_and_missing_apart():
                "'digest_state', -1)")
     db.close()
     s = d.json("status")
-    assert (s["saved"], s["outbox"], s["missing"]) == (5, 2, 1), s
+    assert (s["saved"], s["confirmed"], s["waiting"], s["missing"],
+            s["outbox"]) == (9 + s["pending_rows"], 2, 4 + s["pending_rows"],
+                             2, 2), s
     assert s["checkpoint_at"] == "2025-11-21T08:00:00.000Z"
     assert s["digest"] == "mismatch" and s["cursor"] == 9
     out = d.ok("status")
-    assert "2025-11-21 16:00" in out and "1 missing" in out
+    assert "2025-11-21 16:00" in out and "2 missing" in out
     assert "differs from the server's" in out
     d.close()
 

@@ -770,7 +770,9 @@ def sigterm_drains_a_push():
             )
             time.sleep(0.1 + 0.15 * round)
             equal(c.stop(), 0, "SIGTERM")
-            confirmed = ann.status()["confirmed"]
+            confirmed = ann.one(
+                "SELECT v FROM _satchel_kv WHERE k = 'verdict_seq'"
+            )
             held = c.sql("SELECT max(last_seq) FROM _device")[0][0]
             check(
                 held >= confirmed,

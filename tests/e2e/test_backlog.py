@@ -13,7 +13,16 @@ import re
 import threading
 import time
 
-from harness import Org, check, equal, main, same_content, seed, wait_for
+from harness import (
+    PATIENCE,
+    Org,
+    check,
+    equal,
+    main,
+    same_content,
+    seed,
+    wait_for,
+)
 
 ROWS = 100000
 MEMORY_KIB = 600 * 1024
@@ -120,7 +129,7 @@ def killed_on_the_way():
         ann, cid, mia = company(org)
         ann.sql("INSERT INTO account(name) VALUES ('X')")
         ann.once()
-        before = ann.status()["saved"]
+        before = ann.one("SELECT count(*) FROM _satchel_outbox")
         began = time.monotonic()
         write_backlog(ann, ROWS, 8)
         wrote = time.monotonic() - began
@@ -189,7 +198,11 @@ def killed_on_the_way():
         longest = waits.end()
 
         status = ann.status()
-        equal(status["saved"], before + 1, "one changeset for all of it")
+        equal(
+            ann.one("SELECT count(*) FROM _satchel_outbox"),
+            before + 1,
+            "one changeset for all of it",
+        )
         equal(status["missing"], 0, "missing")
         equal(arrived(org), left, "on the server")
         equal(mia.once(timeout=120), 0, "mia: rejected")
@@ -205,8 +218,9 @@ def killed_on_the_way():
         equal(org.sql("SELECT count(*) FROM visit"), [(left,)], "no row twice")
         org.verify()
         check(half_way > 0, "no kill was on the way; use another seed")
-        check(daemon_kib < MEMORY_KIB, f"daemon: {daemon_kib} KiB")
-        check(server_kib < MEMORY_KIB, f"server: {server_kib} KiB")
+        if PATIENCE == 1:  # sanitizers keep what was freed
+            check(daemon_kib < MEMORY_KIB, f"daemon: {daemon_kib} KiB")
+            check(server_kib < MEMORY_KIB, f"server: {server_kib} KiB")
         print(
             f"  {size} bytes in one changeset; {killed} kills, {half_way} "
             f"before it was applied; written in {wrote:.1f} s, gathered in "

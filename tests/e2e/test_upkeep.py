@@ -86,6 +86,35 @@ def once_counts_what_it_did():
         equal(run(once).stdout, "done: 0 confirmed, 0 rejected\n")
 
 
+def changes_are_counted_alike_before_and_after():
+    """Gathered or not, sent or not: a person counts rows that she changed."""
+    with Company() as org:
+        ann = org.ann
+
+        def counts():
+            s = ann.status()
+            return [s[k] - was[k] for k in ("saved", "confirmed", "waiting")]
+
+        was = dict.fromkeys(("saved", "confirmed", "waiting"), 0)
+        was = ann.status()
+        org.stop()
+        ann.sql("UPDATE account SET phone = '1' WHERE name < 'shop 11'")
+        n = ann.one("SELECT count(*) FROM account WHERE phone = '1'")
+        check(n > 5, f"{n} rows")
+        equal(counts(), [n, 0, n], "written, no daemon")
+        ann.once(ok=3, timeout=1)
+        equal(ann.status()["pending_rows"], 0, "gathered")
+        equal(counts(), [n, 0, n], "gathered, no server")
+        ann.start()
+        ann.sql("UPDATE account SET phone = '2' WHERE name = 'shop 1'")
+        wait_for("gathered", lambda: ann.status()["pending_rows"] == 0)
+        equal(counts(), [n + 1, 0, n + 1], "written beside the daemon")
+        org.start()
+        wait_for("confirmed", lambda: counts() == [n + 1, n + 1, 0])
+        equal(ann.status()["missing"], 0, "missing")
+        check(f"{ann.status()['saved']} saved here" in ann.cli("status").stdout, "said")
+
+
 def once_waits_for_whoever_has_the_folder():
     """Longer than a daemon needs that has just started; and one that ends
     without having listened leaves the work to the one that waits."""
@@ -223,6 +252,7 @@ main(
     [
         first_data_shows_how_far_it_is,
         once_counts_what_it_did,
+        changes_are_counted_alike_before_and_after,
         once_waits_for_whoever_has_the_folder,
         confirmed_changesets_go_after_their_time,
         a_damaged_file_is_rescued,

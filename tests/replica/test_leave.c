@@ -232,14 +232,20 @@ static void status_counts(void **state)
 	app(f, "UPDATE account SET phone = '1'");
 	OK(sat_replica_status(f->r, &s, &f->err));
 	assert_int_equal(s.pending_rows, 1);
-	assert_int_equal(s.saved, 0);
+	assert_int_equal(s.saved, 1);
 	assert_int_equal(harvest(f), 1);
+	OK(sat_replica_status(f->r, &s, &f->err));
+	assert_int_equal(s.saved, 1); /* the same number once harvested */
+	assert_int_equal(s.waiting, 1);
+	assert_int_equal(s.missing, 0);
 	app(f, "UPDATE account SET phone = '2'");
 	assert_int_equal(harvest(f), 2);
 	accepted(f, 1, 0, 0);
 	OK(sat_replica_status(f->r, &s, &f->err));
 	assert_int_equal(s.saved, 2);
 	assert_int_equal(s.confirmed, 1);
+	assert_int_equal(s.waiting, 1);
+	assert_int_equal(s.missing, 0);
 	assert_int_equal(s.outbox, 1);
 	assert_int_equal(s.outbox_last, 2);
 	assert_int_equal(s.rows, 1);
