@@ -72,6 +72,7 @@ const struct sat_say_pair sat_say_device[] = {
 	  "satcheld：本设备已按单位要求清除\n" },
 	{ "satcheld: this device could not be wiped wholly\n",
 	  "satcheld：本设备未能全部清除\n" },
+	{ "%s is being read by another program", "%s 正被另一个程序读取" },
 	{ "satcheld: the replica was damaged; what was not yet sent is saved, "
 	  "the rest is fetched again\n",
 	  "satcheld：本地数据曾损坏；尚未发送的内容已保存，其余将重新获取\n" },
