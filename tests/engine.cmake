@@ -1,6 +1,6 @@
 # The committer's engine and the feed readers, over a real SQLite store.
 if(TARGET sat_engine)
-	foreach(test examples push gate scopes ledger held hello own feed fault grants told patch many
+	foreach(test examples push gate scopes ledger held hello own feed pages fault grants told patch many
 			collect)
 		sat_test(test_engine_${test}
 			SOURCES engine/test_engine_${test}.c

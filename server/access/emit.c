@@ -81,18 +81,12 @@ static bool in_scope(const struct sat_stored_row *row, uint32_t scope)
 	return false;
 }
 
-bool sat_emit_allowed(const struct sat_catalogue *c, const struct sat_table *t,
-		      const struct sat_rights *r, uint32_t scope,
-		      const struct sat_stored_row *row,
-		      const struct sat_value *sent, const uint16_t *columns,
-		      uint16_t column_count)
+/* not sat_rights_hold: two gates that share a mistake are one gate */
+static bool is_granted(const struct sat_rights *r, uint32_t scope)
 {
-	const struct sat_column *of = foreign_column(c, t, row->values);
-	uint32_t bit = SAT_ROLE_BIT(r->role), count = r->scope_count;
 	const uint32_t *from = r->scopes;
-	bool granted;
+	uint32_t count = r->scope_count;
 
-	/* not sat_rights_hold: two gates that share a mistake are one gate */
 	while (count > 1) {
 		uint32_t half = count / 2;
 
@@ -100,8 +94,25 @@ bool sat_emit_allowed(const struct sat_catalogue *c, const struct sat_table *t,
 			from += half;
 		count -= half;
 	}
-	granted = count == 1 && *from == scope;
-	if (!granted || !in_scope(row, scope))
+	return count == 1 && *from == scope;
+}
+
+bool sat_emit_shared(const struct sat_rights *r, enum sat_role role,
+		     uint32_t scope)
+{
+	return r->role == role && is_granted(r, scope);
+}
+
+bool sat_emit_allowed(const struct sat_catalogue *c, const struct sat_table *t,
+		      const struct sat_rights *r, uint32_t scope,
+		      const struct sat_stored_row *row,
+		      const struct sat_value *sent, const uint16_t *columns,
+		      uint16_t column_count)
+{
+	const struct sat_column *of = foreign_column(c, t, row->values);
+	uint32_t bit = SAT_ROLE_BIT(r->role);
+
+	if (!is_granted(r, scope) || !in_scope(row, scope))
 		return false;
 	for (uint16_t k = 0; k < column_count; k++) {
 		if ((t->columns[columns[k]].read & bit) == 0)

@@ -33,4 +33,10 @@ bool sat_emit_allowed(const struct sat_catalogue *c, const struct sat_table *t,
 		      const struct sat_value *sent, const uint16_t *columns,
 		      uint16_t column_count);
 
+/* The same gate for a page that is shared: every row in it has passed
+ * sat_emit_allowed for a reader of that role in that scope, and none has left
+ * it since. May this reader have it too? */
+bool sat_emit_shared(const struct sat_rights *r, enum sat_role role,
+		     uint32_t scope);
+
 #endif

@@ -29,6 +29,7 @@ struct pull {
 	struct entry *batch; /* SAT_PAGES_ENTRIES */
 	uint32_t count;
 	uint64_t floor;
+	uint32_t refs;  /* of the batch: what another device might not have */
 	uint8_t *moved; /* by index in rights.scopes: anything after cursor? */
 	struct sat_err *err;
 };
@@ -161,6 +162,7 @@ static int take_row(struct pull *p, uint32_t scope, const struct entry *e)
 				   e->table->name);
 	if (fate == FATE_ROW)
 		return sat_pages_row(&p->pages, scope, e->table, &row, p->err);
+	p->refs += fate == FATE_REF;
 	if (fate == FATE_REF)
 		return sat_pages_ref(&p->pages, scope, e->table, &row, p->err);
 	return SAT_OK;
@@ -168,12 +170,80 @@ static int take_row(struct pull *p, uint32_t scope, const struct entry *e)
 
 /* ---- reading ------------------------------------------------------------ */
 
-/* The next entries of the scope into frames. *ret_end: the scope is read to
- * the end of the pass. */
-static int read_batch(struct pull *p, uint32_t scope, bool *ret_end)
+static struct sat_page_key key_of(const struct pull *p, uint32_t scope)
 {
 	size_t limit = p->ask->bytes_max < BATCH_BYTES ? p->ask->bytes_max
 						       : BATCH_BYTES;
+
+	return (struct sat_page_key){
+		.after = p->at.seq,
+		.scope = scope,
+		.role = (uint32_t)p->ask->rights->role,
+		.catalogue = p->pages.cat->version,
+		.limit = (uint32_t)limit,
+	};
+}
+
+/* Of what a device without anything gets, only references depend on what else
+ * it may see; and a stretch is whole only before the end of a pass. */
+static bool may_share(const struct pull *p)
+{
+	return p->ask->cache != NULL && p->at.cursor == 0;
+}
+
+static void share(struct pull *p, const struct sat_page_key *key,
+		  uint32_t count, struct sat_slice frames)
+{
+	struct sat_cached_page page = {
+		.key = *key, .to = p->at.seq, .count = count, .frames = frames
+	};
+
+	sat_page_cache_put(p->ask->cache, &page);
+}
+
+/* A stretch as another device got it, if it is still what the feed says.
+ * *ret_taken: it is in the frames. */
+static int take_shared(struct pull *p, const struct sat_page_key *key,
+		       bool *ret_taken)
+{
+	const struct sat_cached_page *page =
+		sat_page_cache_pin(p->ask->cache, key);
+	uint64_t count = 0;
+	bool stale;
+	int rc;
+
+	*ret_taken = false;
+	if (page == NULL)
+		return SAT_OK;
+	rc = sat_store_feed_count(p->store, key->scope, key->after, page->to,
+				  &count, p->err);
+	stale = rc == SAT_OK && count != page->count;
+	if (rc != SAT_OK || stale || page->to > p->at.upto)
+		goto out;
+	if (!sat_emit_shared(p->pages.rights, (enum sat_role)key->role,
+			     key->scope)) {
+		rc = sat_err_set(p->err, SAT_E_DENIED, 0, "feed",
+				 "a page was about to leave its scope");
+		goto out;
+	}
+	rc = sat_buf_append(&p->ret->frames, page->frames.ptr,
+			    page->frames.len);
+	if (rc != SAT_OK) {
+		(void)sat_err_set(p->err, rc, 0, "feed", "out of memory");
+		goto out;
+	}
+	p->at.seq = page->to;
+	*ret_taken = true;
+out:
+	sat_page_cache_unpin(p->ask->cache, page, stale);
+	return rc;
+}
+
+/* The next entries of the scope into frames. *ret_end: the scope is read to
+ * the end of the pass. */
+static int build_batch(struct pull *p, uint32_t scope, size_t limit,
+		       uint32_t *ret_count, bool *ret_end)
+{
 	uint32_t i;
 	int rc;
 
@@ -187,6 +257,7 @@ static int read_batch(struct pull *p, uint32_t scope, bool *ret_end)
 		return sat_err_set(p->err, SAT_E_NOMEM, 0, "feed",
 				   "out of memory");
 	rc = SAT_OK;
+	p->refs = 0;
 	for (i = 0; rc == SAT_OK && i < p->count; i++) {
 		const struct entry *e = &p->batch[i];
 
@@ -201,9 +272,31 @@ static int read_batch(struct pull *p, uint32_t scope, bool *ret_end)
 					     p->err);
 		p->at.seq = e->seq;
 	}
+	*ret_count = i;
 	return rc == SAT_OK ? sat_pages_write(&p->pages, scope, &p->ret->frames,
 					      p->err)
 			    : rc;
+}
+
+static int read_batch(struct pull *p, uint32_t scope, bool *ret_end)
+{
+	const struct sat_page_key key = key_of(p, scope);
+	size_t start = sat_buf_peek(&p->ret->frames).len;
+	struct sat_slice got;
+	uint32_t count = 0;
+	bool taken = false;
+	int rc = may_share(p) ? take_shared(p, &key, &taken) : SAT_OK;
+
+	*ret_end = false;
+	if (rc != SAT_OK || taken)
+		return rc;
+	rc = build_batch(p, scope, key.limit, &count, ret_end);
+	if (rc != SAT_OK || *ret_end || p->refs > 0 || !may_share(p))
+		return rc;
+	got = sat_buf_peek(&p->ret->frames);
+	share(p, &key, count,
+	      (struct sat_slice){ got.ptr + start, got.len - start });
+	return SAT_OK;
 }
 
 /* Stand at the scope of that index, before its first entry that is due. */

@@ -11,6 +11,7 @@
 #define SAT_FEED_H
 
 #include "proto/message.h"
+#include "server/feed/cache.h"
 #include "server/store/store.h"
 
 /* Where a pull stands; all zero but `cursor` to start one. */
@@ -54,6 +55,9 @@ struct sat_feed_ask {
 			     the server has exactly what it has           */
 	size_t bytes_max; /* stop after about so many bytes of frames     */
 	int64_t now_ms;
+	/* Pages of the first pass of a device that has nothing yet depend on
+	 * nobody: they are kept here and taken from here. May be NULL. */
+	struct sat_page_cache *cache;
 };
 
 struct sat_feed_answer {

@@ -66,6 +66,28 @@ static int feed_entry(struct sat_store *s, sqlite3_stmt *st, sat_feed_cb cb,
 	return cb(arg, seq, t, row_seq, evict ? &id : NULL, evict);
 }
 
+int sat_store_feed_count(struct sat_store *s, uint32_t scope, uint64_t after,
+			 uint64_t upto, uint64_t *ret, struct sat_err *err)
+{
+	struct sat_value v[3] = {
+		sat_value_int(scope),
+		sat_value_int((int64_t)after),
+		sat_value_int(upto > INT64_MAX ? INT64_MAX : (int64_t)upto),
+	};
+	sqlite3_stmt *st;
+	int rc = sat_db_find(&s->db,
+			     "SELECT count(*) FROM _feed WHERE scope = ?1 AND"
+			     " seq > ?2 AND seq <= ?3",
+			     v, 3, &st, err);
+
+	if (rc != SAT_OK)
+		return rc;
+	*ret = st == NULL ? 0 : (uint64_t)sqlite3_column_int64(st, 0);
+	if (st != NULL)
+		sat_db_reset(st);
+	return SAT_OK;
+}
+
 int sat_store_feed_scan(struct sat_store *s, uint32_t scope, uint64_t after,
 			uint64_t upto, sat_feed_cb cb, void *arg,
 			struct sat_err *err)

@@ -249,6 +249,10 @@ int sat_store_feed_put(struct sat_store *s, uint32_t scope, uint64_t seq,
 /* SAT_E_NOTFOUND when there is no such entry. */
 int sat_store_feed_remove(struct sat_store *s, uint32_t scope, uint64_t seq,
 			  struct sat_err *err) SAT_MUST_CHECK;
+/* How many entries a scope has with after < seq <= upto. */
+int sat_store_feed_count(struct sat_store *s, uint32_t scope, uint64_t after,
+			 uint64_t upto, uint64_t *ret,
+			 struct sat_err *err) SAT_MUST_CHECK;
 /* Entries of a scope with after < seq <= upto, in order. id is NULL unless
  * evict; row_seq leads to the row (sat_store_row_at) unless evict. */
 int sat_store_feed_scan(struct sat_store *s, uint32_t scope, uint64_t after,

@@ -400,6 +400,7 @@ static int run_read(struct sat_job *j, struct sat_bench *b, struct sat_err *err)
 	int rc;
 
 	x->ask.now_ms = b->now_ms;
+	x->ask.cache = b->pages;
 	rc = sat_feed_read(b->store, b->zip, &x->ask, &x->answer, err);
 	cat = sat_store_catalogue(b->store);
 	x->catalogue = cat == NULL ? 0 : cat->version;

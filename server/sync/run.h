@@ -20,6 +20,7 @@ enum {
 	SAT_RUN_TRIP_MAX_MS = 15 * 1000, /* HELLO's way, as devices tell it */
 	SAT_RUN_ARENA_MAX = 256 * 1024 * 1024,
 	SAT_RUN_OUT_MAX = 2 * 1024 * 1024,
+	SAT_RUN_PAGES_BYTES = 32 * 1024 * 1024, /* encoded pages kept */
 	SAT_RUN_REPLAY_BYTES = 64 * 1024, /* verdicts replayed at a time     */
 	SAT_RUN_BUCKETS = 4096,
 	SAT_RUN_TOLD_MS = 30 * 1000, /* connected after it was sent          */
@@ -34,6 +35,7 @@ struct sat_bench {
 	struct sat_zip *zip;
 	struct sat_arena arena; /* reset before each job */
 	int64_t now_ms;         /* wall clock            */
+	struct sat_page_cache *pages; /* readers: shared by all */
 };
 
 /* The first member of every kind of job. */
@@ -85,6 +87,7 @@ struct sat_workers {
 	struct sat_store *store;
 	struct sat_engine *engine;
 	struct sat_store *reader_stores[SAT_RUN_READERS_MAX];
+	struct sat_page_cache *pages;
 	/* COMMITTER THREAD writes, loop reads: under done_lock. */
 	uint64_t groups, group_jobs, group_failures, reopens, head, wal_pages;
 };

@@ -450,7 +450,7 @@ static void reader(void *arg)
 {
 	struct reader_start *start = arg;
 	struct sat_workers *w = start->w;
-	struct sat_bench b = { .store = start->store };
+	struct sat_bench b = { .store = start->store, .pages = w->pages };
 	struct sat_job *j;
 	bool open;
 
@@ -540,6 +540,7 @@ int sat_workers_start(struct sat_workers *w, uint32_t readers, uint32_t batch,
 
 	if (rc != SAT_OK)
 		return sat_err_set(err, rc, 0, "workers", "out of memory");
+	w->pages = sat_page_cache_new(SAT_RUN_PAGES_BYTES);
 	rc = start_committer(w, err);
 	for (uint32_t i = 0; rc == SAT_OK && i < readers; i++)
 		rc = start_reader(w, err);
@@ -559,6 +560,8 @@ void sat_workers_stop(struct sat_workers *w)
 	w->committing = false;
 	w->reader_count = 0;
 	sat_workers_reap(w);
+	sat_page_cache_free(w->pages);
+	w->pages = NULL;
 	queue_fini(&w->reads);
 	queue_fini(&w->commits);
 	uv_mutex_destroy(&w->done_lock);

@@ -107,6 +107,8 @@ void world_open(struct world *w)
 	w->now_ms = NOON_MS;
 	w->zip = sat_zip_new();
 	assert_non_null(w->zip);
+	w->pages = sat_page_cache_new(1 << 20);
+	assert_non_null(w->pages);
 	OK(sat_store_open_sqlite(w->path, true, true, &w->store, &err));
 	OK(sat_engine_init(w->store, sat_catalogue_builtin(), "Test", w->now_ms,
 			   random, &err));
@@ -132,6 +134,7 @@ void world_close(struct world *w)
 	sat_store_close(w->reader);
 	sat_store_close(w->store);
 	sat_zip_free(w->zip);
+	sat_page_cache_free(w->pages);
 	sat_arena_fini(&w->arena);
 	(void)snprintf(cmd, sizeof cmd, "rm -rf '%s'", w->dir);
 	assert_int_equal(system(cmd), 0);

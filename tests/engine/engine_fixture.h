@@ -26,6 +26,7 @@ struct world {
 	struct sat_store *store, *reader;
 	struct sat_engine *engine;
 	struct sat_zip *zip;
+	struct sat_page_cache *pages;
 	struct sat_arena arena; /* for the length of a test */
 	int64_t now_ms;
 	uint32_t next_id;

@@ -328,7 +328,8 @@ bool model_read(struct model *m, size_t bytes_max)
 				    .live = m->live,
 				    .told = UINT64_MAX,
 				    .bytes_max = bytes_max,
-				    .now_ms = m->w->now_ms };
+				    .now_ms = m->w->now_ms,
+				    .cache = m->w->pages };
 	struct sat_feed_answer answer = { 0 };
 	struct sat_slice got;
 	struct sat_err err;

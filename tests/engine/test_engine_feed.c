@@ -315,6 +315,13 @@ static void the_second_gate_refuses_alone(void **state)
 	other.scopes = everyone;
 	other.scope_count = 1;
 	assert_false(sat_emit_allowed(c, t, &other, t1, &row, &none, &name, 1));
+	/* a page for all: the same scope, the same role, nobody else */
+	assert_true(sat_emit_shared(&of_ann->rights, SAT_ROLE_REP, t1));
+	assert_false(sat_emit_shared(&of_ann->rights, SAT_ROLE_HQ, t1));
+	assert_false(sat_emit_shared(&of_ann->rights, SAT_ROLE_REP,
+				     scope_of(world, &world->t2)));
+	other.scope_count = 0;
+	assert_false(sat_emit_shared(&other, SAT_ROLE_REP, t1));
 	/* a scope it has left */
 	row.places = &gone;
 	assert_false(sat_emit_allowed(c, t, &of_ann->rights, t1, &row, &none,
