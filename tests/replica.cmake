@@ -15,6 +15,8 @@ if(TARGET sat_replica)
 		NEEDS sat_replica_support)
 	sat_test(test_replica_leave SOURCES replica/test_leave.c
 		NEEDS sat_replica_support)
+	sat_test(test_replica_checkpoint SOURCES replica/test_checkpoint.c
+		NEEDS sat_replica_support)
 	sat_test(test_replica_delta SOURCES replica/test_delta.c
 		NEEDS sat_replica_support)
 	sat_test(test_replica_file SOURCES replica/test_file.c

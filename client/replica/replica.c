@@ -46,6 +46,8 @@ static struct sat_replica *replica_new(void)
 
 	if (r == NULL)
 		return NULL;
+	r->atomic_rows = SAT_REPLICA_ATOMIC_ROWS;
+	r->step_rows = SAT_REPLICA_STEP_ROWS;
 	sat_arena_init(&r->names, SAT_REPLICA_TEXT_MAX);
 	sat_arena_init(&r->row, SAT_REPLICA_SCRATCH_MAX);
 	sat_arena_init(&r->batch, SAT_REPLICA_BATCH_MAX);
@@ -363,7 +365,7 @@ int sat_replica_status(struct sat_replica *r, struct sat_replica_status *ret,
 	s.offset_ms = r->facts.offset_ms;
 	s.rows = (uint64_t)counts[3];
 	s.orphans = (uint64_t)counts[4];
-	s.filling = r->facts.cursor == 0;
+	s.filling = r->facts.cursor == 0 || r->facts.catching != 0;
 	s.digest = (int)r->facts.digest_state;
 	s.role = (enum sat_role)r->facts.role;
 	memcpy(s.org, r->facts.org, sizeof s.org);

@@ -131,7 +131,9 @@ int sat_replica_mark(struct sat_replica *r, const struct sat_msg_mark *m,
 		     struct sat_err *err) SAT_MUST_CHECK;
 
 /* Harvest, then apply everything staged, cursor and digest in one
- * transaction. *ret_digest_ok tells whether the digest agrees. */
+ * transaction; of more rows than one may hold (SAT_REPLICA_ATOMIC_ROWS) those
+ * go ahead in short ones, and until the last the replica is filling.
+ * *ret_digest_ok tells whether the digest agrees. */
 int sat_replica_checkpoint(struct sat_replica *r,
 			   const struct sat_msg_checkpoint *c,
 			   int64_t now_raw_ms, uint64_t *ret_harvested,

@@ -4,17 +4,26 @@
 #include "client/replica/apply.h"
 #include "proto/page.h"
 
+#include <stdio.h>
 #include <string.h>
+#include <time.h>
 
+/* In _satchel_stage.kind the rows of the page stand above it. */
 enum stage_kind { STAGE_ROWS, STAGE_REFS, STAGE_EVICT };
+enum {
+	KIND_BITS = 2,
+	STEP_NAP_MS = 15, /* between two steps, for programs that write */
+};
 
-static int stage_put(struct sat_replica *r, enum stage_kind kind,
+static int stage_put(struct sat_replica *r, enum stage_kind kind, uint32_t rows,
 		     uint32_t scope, uint32_t table_no, struct sat_slice bytes,
 		     struct sat_err *err)
 {
-	struct sat_value args[4] = { sat_value_int(kind), sat_value_int(scope),
-				     sat_value_int(table_no),
-				     sat_value_blob(bytes) };
+	struct sat_value args[4] = {
+		sat_value_int(kind | (int64_t)rows << KIND_BITS),
+		sat_value_int(scope), sat_value_int(table_no),
+		sat_value_blob(bytes)
+	};
 
 	return sat_db_do(&r->db,
 			 "INSERT INTO _satchel_stage(kind, scope, t, page)"
@@ -138,14 +147,14 @@ static int apply_page(struct sat_replica *r, enum stage_kind kind,
 
 /* Inside a transaction: keep the page, or apply it when nothing was complete
  * yet. */
-static int take_page(struct sat_replica *r, enum stage_kind kind,
+static int take_page(struct sat_replica *r, enum stage_kind kind, uint32_t rows,
 		     uint32_t scope, uint32_t table_no, struct sat_slice bytes,
 		     struct sat_err *err)
 {
 	int rc;
 
 	if (r->facts.cursor > 0)
-		return stage_put(r, kind, scope, table_no, bytes, err);
+		return stage_put(r, kind, rows, scope, table_no, bytes, err);
 	rc = sat_harvest(r, false, err);
 	sat_arena_reset(&r->batch);
 	return rc == SAT_OK ? apply_page(r, kind, scope, table_no, bytes, err)
@@ -187,7 +196,7 @@ static int stage_page(struct sat_replica *r, const struct sat_msg_rows *m,
 		      struct sat_slice bytes, struct sat_err *err)
 {
 	const struct sat_table *t;
-	struct sat_page page;
+	struct sat_page page = { .row_count = 0 };
 	int rc = find_table(r, m->table_no, &t, err);
 
 	/* What cannot be read is refused now, while the sender is there; a
@@ -199,8 +208,8 @@ static int stage_page(struct sat_replica *r, const struct sat_msg_rows *m,
 		rc = sat_txn_begin(r, err);
 	if (rc != SAT_OK)
 		return rc;
-	rc = take_page(r, m->refs ? STAGE_REFS : STAGE_ROWS, m->scope,
-		       m->table_no, bytes, err);
+	rc = take_page(r, m->refs ? STAGE_REFS : STAGE_ROWS, page.row_count,
+		       m->scope, m->table_no, bytes, err);
 	return sat_txn_end(r, rc, err);
 }
 
@@ -295,7 +304,8 @@ int sat_replica_stage_evict(struct sat_replica *r,
 		rc = sat_txn_begin(r, err);
 	if (rc != SAT_OK)
 		return rc;
-	rc = take_page(r, STAGE_EVICT, m->scope, m->table_no, ids, err);
+	rc = take_page(r, STAGE_EVICT, m->id_count, m->scope, m->table_no, ids,
+		       err);
 	return sat_txn_end(r, rc, err);
 }
 
@@ -346,36 +356,88 @@ int sat_replica_mark(struct sat_replica *r, const struct sat_msg_mark *m,
 
 /* ---- checkpoint ---------------------------------------------------------- */
 
-static int apply_staged(struct sat_replica *r, struct sat_err *err)
+/* Pages in the order in which they came, until so many rows are applied; those
+ * are staged no longer. *ret_end: that was all. */
+static int apply_staged(struct sat_replica *r, int64_t limit, bool *ret_end,
+			struct sat_err *err)
 {
+	struct sat_value last = sat_value_int(0);
 	struct sat_slice bytes;
 	sqlite3_stmt *st;
+	int64_t kind, rows = 0;
 	bool row = true;
 	int rc = sat_db_stmt(&r->db,
-			     "SELECT kind, scope, t, page FROM _satchel_stage"
-			     " ORDER BY n",
+			     "SELECT n, kind, scope, t, page FROM"
+			     " _satchel_stage ORDER BY n",
 			     &st, err);
 
-	while (rc == SAT_OK) {
+	while (rc == SAT_OK && rows < limit) {
 		rc = sat_db_step(&r->db, st, &row, err);
 		if (rc != SAT_OK || !row)
 			break;
 		sat_arena_reset(&r->batch);
-		if (sat_column_copy(&r->batch, st, 3, &bytes) != SAT_OK) {
+		last.i = sqlite3_column_int64(st, 0);
+		kind = sqlite3_column_int64(st, 1);
+		rows += kind >> KIND_BITS;
+		if (sat_column_copy(&r->batch, st, 4, &bytes) != SAT_OK) {
 			rc = sat_err_set(err, SAT_E_NOMEM, 0,
 					 "replica_checkpoint", "out of memory");
 			break;
 		}
-		rc = apply_page(r, (enum stage_kind)sqlite3_column_int(st, 0),
-				(uint32_t)sqlite3_column_int64(st, 1),
-				(uint32_t)sqlite3_column_int64(st, 2), bytes,
-				err);
+		rc = apply_page(
+			r, (enum stage_kind)(kind & ((1 << KIND_BITS) - 1)),
+			(uint32_t)sqlite3_column_int64(st, 2),
+			(uint32_t)sqlite3_column_int64(st, 3), bytes, err);
 	}
-	if (rc != SAT_OK) {
+	*ret_end = !row;
+	if (rc != SAT_OK || row)
 		sat_db_reset(st);
+	return rc != SAT_OK ? rc
+			    : sat_db_do(&r->db,
+					"DELETE FROM _satchel_stage"
+					" WHERE n <= ?1",
+					&last, 1, err);
+}
+
+/* One step in a transaction of its own. */
+static int apply_step(struct sat_replica *r, bool *ret_end, struct sat_err *err)
+{
+	int rc = sat_txn_begin(r, err);
+
+	if (rc != SAT_OK)
 		return rc;
+	rc = sat_harvest(r, false, err);
+	r->facts.catching = 1;
+	if (rc == SAT_OK)
+		rc = apply_staged(r, r->step_rows, ret_end, err);
+	return sat_txn_end(r, rc, err);
+}
+
+/* What is more than one transaction may hold goes ahead of the checkpoint in
+ * steps. Until that is there the replica is filling again: rows are newer than
+ * the cursor, and another connection sends the rest, or all of it anew. Not a
+ * rebase: the rows that it does not bring are found by what it does. */
+static int apply_ahead(struct sat_replica *r, struct sat_err *err)
+{
+	static const struct timespec nap = { .tv_nsec =
+						     STEP_NAP_MS * 1000000L };
+	char sql[80];
+	int64_t staged = 0;
+	bool end = false;
+	int rc;
+
+	(void)snprintf(sql, sizeof sql,
+		       "SELECT sum(kind >> %d) FROM _satchel_stage", KIND_BITS);
+	rc = sat_db_int(&r->db, sql, 0, &staged, err);
+	if (rc != SAT_OK || staged <= r->atomic_rows ||
+	    r->facts.refresh == SAT_REFRESH_REBASE)
+		return rc;
+	while (rc == SAT_OK && !end) {
+		rc = apply_step(r, &end, err);
+		if (rc == SAT_OK && !end)
+			(void)nanosleep(&nap, NULL);
 	}
-	return sat_stage_drop(r, err);
+	return rc;
 }
 
 /* After a pull from the very start: what was not sent again is not there any
@@ -486,6 +548,7 @@ static int checkpoint(struct sat_replica *r, const struct sat_msg_checkpoint *c,
 		      bool *ret_ok, struct sat_err *err)
 {
 	bool rebase = r->facts.refresh == SAT_REFRESH_REBASE;
+	bool end;
 	int rc = sat_harvest(r, false, err);
 
 	/* what is staged is everything; the rest is swept below */
@@ -493,9 +556,12 @@ static int checkpoint(struct sat_replica *r, const struct sat_msg_checkpoint *c,
 		rc = sat_db_do(&r->db, "UPDATE _satchel_row SET seq = 0", NULL,
 			       0, err);
 	if (rc == SAT_OK)
-		rc = apply_staged(r, err);
+		rc = apply_staged(r, INT64_MAX, &end, err);
+	if (rc == SAT_OK)
+		rc = sat_stage_drop(r, err);
 	if (rc != SAT_OK)
 		return rc;
+	r->facts.catching = 0;
 	/* A pull that did not start over does not count as one that did. */
 	if (r->facts.refresh == SAT_REFRESH_ASKED) {
 		*ret_ok = false;
@@ -528,10 +594,14 @@ int sat_replica_checkpoint(struct sat_replica *r,
 	if (c->cursor > INT64_MAX || c->floor > c->cursor)
 		return sat_err_set(err, SAT_E_PROTO, 0, "replica_checkpoint",
 				   "a cursor beyond all numbers");
-	rc = sat_txn_begin(r, err);
+	rc = sat_facts_load(r, err);
+	before = r->facts.seq;
+	if (rc == SAT_OK)
+		rc = apply_ahead(r, err);
+	if (rc == SAT_OK)
+		rc = sat_txn_begin(r, err);
 	if (rc != SAT_OK)
 		return rc;
-	before = r->facts.seq;
 	rc = sat_txn_end(r, checkpoint(r, c, &ok, err), err);
 	if (rc != SAT_OK)
 		return rc;
