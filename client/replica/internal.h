@@ -448,6 +448,11 @@ int sat_images_collect(struct sat_replica *r, uint64_t floor,
 /* Forget what is staged, and the mark. stage.c */
 int sat_stage_drop(struct sat_replica *r, struct sat_err *err) SAT_MUST_CHECK;
 
+/* Do rows, their hashes and the digest agree? Outside of any transaction; takes
+ * no lock that a writer waits for. */
+int sat_digest_agrees(struct sat_replica *r, bool *ret,
+		      struct sat_err *err) SAT_MUST_CHECK;
+
 /* Recompute the digest from the rows; *ret_bad rows differ. */
 int sat_digest_rebuild(struct sat_replica *r, uint64_t *ret_rows,
 		       uint64_t *ret_bad, struct sat_err *err) SAT_MUST_CHECK;

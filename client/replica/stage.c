@@ -525,6 +525,21 @@ static int drop_answered(struct sat_replica *r, struct sat_err *err)
 	}
 }
 
+/* After a start all rows are hashed once. Mostly nothing is wrong: that is
+ * found without the write lock. Else, or when somebody writes meanwhile, it is
+ * done again with it, below. */
+static int count_ahead(struct sat_replica *r, struct sat_err *err)
+{
+	int rc;
+
+	if (r->counted || r->facts.stale != 0)
+		return SAT_OK;
+	rc = sat_txn_begin(r, err);
+	if (rc == SAT_OK)
+		rc = sat_txn_end(r, sat_harvest(r, false, err), err);
+	return rc == SAT_OK ? sat_digest_agrees(r, &r->counted, err) : rc;
+}
+
 static int compare_digest(struct sat_replica *r,
 			  const struct sat_msg_checkpoint *c, bool *ret_ok,
 			  struct sat_err *err)
@@ -596,6 +611,8 @@ int sat_replica_checkpoint(struct sat_replica *r,
 				   "a cursor beyond all numbers");
 	rc = sat_facts_load(r, err);
 	before = r->facts.seq;
+	if (rc == SAT_OK)
+		rc = count_ahead(r, err);
 	if (rc == SAT_OK)
 		rc = apply_ahead(r, err);
 	if (rc == SAT_OK)

@@ -171,6 +171,24 @@ int sat_digest_rebuild(struct sat_replica *r, uint64_t *ret_rows,
 	return SAT_OK;
 }
 
+int sat_digest_agrees(struct sat_replica *r, bool *ret, struct sat_err *err)
+{
+	struct sat_hash sum = { 0, 0 };
+	int64_t members = 0;
+	uint64_t rows, bad = 1;
+	int rc = sat_db_exec(&r->db, "BEGIN", err); /* of a reader */
+
+	if (rc != SAT_OK)
+		return rc;
+	rc = sat_facts_load(r, err);
+	if (rc == SAT_OK)
+		rc = count_all(r, &sum, &members, &rows, &bad, err);
+	sat_db_rollback(&r->db);
+	*ret = rc == SAT_OK && bad == 0 && members == r->facts.members &&
+	       sat_hash_equal(sum, sat_hash_unpack(r->facts.digest));
+	return rc;
+}
+
 /* Edits that wait to be captured are edits, not damage: they are harvested
  * before anything is compared. */
 int sat_replica_verify(struct sat_replica *r, uint64_t *ret_rows,

@@ -3,6 +3,7 @@
 #include "tests/replica/support.h"
 
 #include <stdio.h>
+#include <string.h>
 
 enum { ROWS = 12, COMMITS_MAX = 16 };
 
@@ -117,6 +118,44 @@ static void more_go_ahead_in_steps(void **state)
 	expect(f, "SELECT count(*) FROM _satchel_stage", "0");
 }
 
+/* Whoever counts all rows holds no lock that a writer waits for. */
+static int on_statement(unsigned what, void *arg, void *p, void *x)
+{
+	int *counts = arg;
+	const char *sql = x;
+
+	(void)what;
+	if (strstr(sql, "FROM _satchel_row") == NULL ||
+	    strstr(sql, "WHERE") != NULL || strstr(sql, "EXISTS") != NULL)
+		return 0;
+	(*counts)++;
+	assert_int_equal(sqlite3_txn_state(sqlite3_db_handle(p), "main"),
+			 SQLITE_TXN_READ);
+	return 0;
+}
+
+static void rows_are_counted_without_the_write_lock(void **state)
+{
+	struct fixture *f = *state;
+	int counts = 0;
+
+	stage_accounts(f);
+	toy_checkpoint(f, true);
+	app(f, "UPDATE account SET phone = '1' WHERE id = $a1");
+	reopen(f);
+	assert_false(f->r->counted);
+	assert_int_equal(sqlite3_trace_v2(f->r->db.handle, SQLITE_TRACE_STMT,
+					  on_statement, &counts),
+			 SQLITE_OK);
+	toy_checkpoint(f, true);
+	assert_true(f->r->counted);
+	assert_int_equal(counts, 1);
+	toy_checkpoint(f, true);
+	assert_int_equal(counts, 1); /* once for each start */
+	assert_int_equal(sqlite3_trace_v2(f->r->db.handle, 0, NULL, NULL),
+			 SQLITE_OK);
+}
+
 static void cut_between_two_steps_it_says_so_and_goes_on(void **state)
 {
 	struct fixture *f = *state;
@@ -155,6 +194,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(as_many_as_may_be_are_one_transaction),
 		T(more_go_ahead_in_steps),
+		T(rows_are_counted_without_the_write_lock),
 		T(cut_between_two_steps_it_says_so_and_goes_on),
 	};
 
