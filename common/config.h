@@ -32,8 +32,6 @@ enum sat_setting_type {
 	X(ADVERTISE, "advertise", TEXT, "", "", 0, 255, true, SERVER,          \
 	  "HOST:PORT written into invitations; init sets it to its first "     \
 	  "--host; empty: localhost and the port of listen.")                  \
-	X(METRICS_LISTEN, "metrics_listen", TEXT, "", "", 0, 255, false,       \
-	  SERVER, "ADDR:PORT for metrics over plain HTTP; empty: none.")       \
 	X(LOG_LEVEL, "log_level", LEVEL, "", "info", 0, 0, true, BOTH,         \
 	  "Most talkative level that is logged: error, warn, info, debug.")    \
 	X(PING_SECONDS, "ping_seconds", INT, "s", "240", 5, 3600, true, BOTH,  \
@@ -49,8 +47,8 @@ enum sat_setting_type {
 	  "Bytes of changesets a device may have on the way without credit.")  \
 	X(PAGE_BYTES, "page_bytes", BYTES, "bytes", "256 KiB", 4096, 1048576,  \
 	  true, SERVER, "Size a page of rows is filled to before zstd.")       \
-	X(PAGE_CACHE_BYTES, "page_cache_bytes", BYTES, "bytes", "64 MiB", 0,   \
-	  4294967296, true, SERVER,                                            \
+	X(PAGE_CACHE_BYTES, "page_cache_bytes", BYTES, "bytes", "32 MiB", 0,   \
+	  4294967296, false, SERVER,                                            \
 	  "Memory for encoded pages that devices share.")                      \
 	X(COMMIT_BATCH_MAX, "commit_batch_max", INT, "changesets", "2000", 1,  \
 	  100000, true, SERVER, "Changesets in one group commit at most.")     \
@@ -71,14 +69,8 @@ enum sat_setting_type {
 	  true, SERVER,                                                        \
 	  "After a restore, what builds on lost edits waits this long for "    \
 	  "their device.")                                                     \
-	X(AUDIT_DAYS, "audit_days", INT, "days", "0", 0, 36500, true, SERVER,  \
-	  "Audit records are kept this long; 0: for ever.")                    \
-	X(CHAIN_DAYS, "chain_days", INT, "days", "60", 30, 3650, true, SERVER, \
-	  "Hashes of changesets are kept this long to find copies.")           \
 	X(GRANT_GRACE_DAYS, "grant_grace_days", INT, "days", "30", 0, 365,     \
 	  true, SERVER, "Edits made under an ended grant are taken so long.")  \
-	X(CONNECT_SECONDS, "connect_seconds", INT, "s", "10", 1, 120, true,    \
-	  CLIENT, "Time to reach the server before trying again later.")       \
 	X(BACKOFF_MAX_SECONDS, "backoff_max_seconds", INT, "s", "300", 1,      \
 	  3600, true, CLIENT, "Longest pause between attempts to connect.")    \
 	X(ACKED_DAYS, "acked_days", INT, "days", "30", 1, 3650, true, CLIENT,  \
@@ -86,9 +78,7 @@ enum sat_setting_type {
 	  "server.")                                                           \
 	X(CHECKPOINT_PAGES, "checkpoint_pages", INT, "pages", "400", 50,       \
 	  100000, true, CLIENT,                                                \
-	  "The replica's write-ahead log is folded in above this size.")       \
-	X(API_PORT, "api_port", INT, "", "0", 0, 65535, false, CLIENT,         \
-	  "Port of the local HTTP interface on 127.0.0.1; 0: none.")
+	  "The replica's write-ahead log is folded in above this size.")
 
 enum sat_setting_id {
 #define SAT_SETTING_ID(id, ...) SAT_CFG_##id,

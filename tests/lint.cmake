@@ -9,6 +9,10 @@ add_test(NAME lint_say COMMAND /usr/bin/python3
 	${CMAKE_CURRENT_SOURCE_DIR}/lint/say.py ${PROJECT_SOURCE_DIR})
 set_tests_properties(lint_say PROPERTIES LABELS lint)
 
+add_test(NAME lint_settings COMMAND /usr/bin/python3
+	${CMAKE_CURRENT_SOURCE_DIR}/lint/settings.py ${PROJECT_SOURCE_DIR})
+set_tests_properties(lint_settings PROPERTIES LABELS lint)
+
 # Every header compiles alone.
 file(GLOB_RECURSE headers RELATIVE ${PROJECT_SOURCE_DIR} CONFIGURE_DEPENDS
 	${PROJECT_SOURCE_DIR}/common/*.h ${PROJECT_SOURCE_DIR}/proto/*.h

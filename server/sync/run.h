@@ -20,7 +20,6 @@ enum {
 	SAT_RUN_TRIP_MAX_MS = 15 * 1000, /* HELLO's way, as devices tell it */
 	SAT_RUN_ARENA_MAX = 256 * 1024 * 1024,
 	SAT_RUN_OUT_MAX = 2 * 1024 * 1024,
-	SAT_RUN_PAGES_BYTES = 32 * 1024 * 1024, /* encoded pages kept */
 	SAT_RUN_REPLAY_BYTES = 64 * 1024, /* verdicts replayed at a time     */
 	SAT_RUN_BUCKETS = 4096,
 	SAT_RUN_TOLD_MS = 30 * 1000, /* connected after it was sent          */
@@ -97,7 +96,7 @@ bool sat_job_spoils(int rc);
 
 /* Open the stores and start the threads. On failure all is closed again. */
 int sat_workers_start(struct sat_workers *w, uint32_t readers, uint32_t batch,
-		      struct sat_err *err) SAT_MUST_CHECK;
+		      size_t page_bytes, struct sat_err *err) SAT_MUST_CHECK;
 /* Finish what is queued, join, close the stores. */
 void sat_workers_stop(struct sat_workers *w);
 

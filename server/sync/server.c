@@ -333,7 +333,8 @@ int sat_server_start(const struct sat_server_options *o,
 	s->workers.async = &s->async;
 	rc = sat_workers_start(
 		&s->workers, (uint32_t)sat_config_int(cfg, SAT_CFG_READERS),
-		(uint32_t)sat_config_int(cfg, SAT_CFG_COMMIT_BATCH_MAX), err);
+		(uint32_t)sat_config_int(cfg, SAT_CFG_COMMIT_BATCH_MAX),
+		(size_t)sat_config_int(cfg, SAT_CFG_PAGE_CACHE_BYTES), err);
 	if (rc != SAT_OK) {
 		close_handles(s);
 		return rc;

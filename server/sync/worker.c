@@ -534,13 +534,13 @@ no_commits:
 }
 
 int sat_workers_start(struct sat_workers *w, uint32_t readers, uint32_t batch,
-		      struct sat_err *err)
+		      size_t page_bytes, struct sat_err *err)
 {
 	int rc = init_locks(w, batch);
 
 	if (rc != SAT_OK)
 		return sat_err_set(err, rc, 0, "workers", "out of memory");
-	w->pages = sat_page_cache_new(SAT_RUN_PAGES_BYTES);
+	w->pages = sat_page_cache_new(page_bytes);
 	rc = start_committer(w, err);
 	for (uint32_t i = 0; rc == SAT_OK && i < readers; i++)
 		rc = start_reader(w, err);
