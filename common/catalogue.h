@@ -60,8 +60,8 @@ struct sat_label {
 struct sat_enum_value {
 	const char *name; /* what is stored                              */
 	struct sat_label label;
-	int32_t rank;  /* policy `ordered`: further is larger         */
-	bool terminal; /* ordered: ranks above every non-terminal one */
+	int32_t rank;    /* policy `ordered`: further is larger         */
+	bool terminal;   /* ordered: ranks above every non-terminal one */
 	int32_t percent; /* probability of a stage, -1 when not given  */
 };
 
@@ -86,11 +86,11 @@ struct sat_column {
 	enum sat_default def;
 	struct sat_value default_value;
 	bool has_min, has_max;
-	int64_t min, max;      /* int, money, time; real compares. Sums of a
-				  counter cannot be bounded              */
-	uint32_t max_bytes;    /* text, json, one element of a set: default
-				  65,536, at most 1 MiB                  */
-	uint16_t ref_table;    /* index in the catalogue's tables; type ref  */
+	int64_t min, max;   /* int, money, time; real compares. Sums of a
+			       counter cannot be bounded              */
+	uint32_t max_bytes; /* text, json, one element of a set: default
+			       65,536, at most 1 MiB                  */
+	uint16_t ref_table; /* index in the catalogue's tables; type ref  */
 	const struct sat_enum_value *values;
 	uint16_t value_count;
 	struct sat_label label;
@@ -116,6 +116,69 @@ struct sat_index {
 	bool desc_last;
 };
 
+/* ---- figures: what the server computes from other tables ----------------- */
+
+enum { SAT_ROLLUP_FALLBACKS = 4, SAT_ROLLUP_ID = UINT16_MAX };
+
+/* One column of a roll-up's key, from a row of a source table. */
+enum sat_rollup_key_kind {
+	SAT_KEY_COLUMN, /* as it is                                     */
+	SAT_KEY_MONTH,  /* '2026-11' of the first that is not NULL      */
+	SAT_KEY_DAY,    /* the same, '2026-11-21'; times by UTC         */
+};
+struct sat_rollup_key {
+	enum sat_rollup_key_kind kind;
+	/* indexes in the source's columns, SAT_ROLLUP_ID: the time in the id
+	 * when it is a UUIDv7 */
+	uint16_t columns[SAT_ROLLUP_FALLBACKS];
+	uint16_t column_count;
+};
+
+enum sat_rollup_sum_kind {
+	SAT_SUM_ROWS,    /* 1 per row                                   */
+	SAT_SUM_PRESENT, /* 1 per row in which `column` is not NULL     */
+	SAT_SUM_VALUE,   /* `column`, times the percent of `percent`    */
+};
+struct sat_rollup_sum {
+	uint16_t measure; /* index in the roll-up's measures             */
+	enum sat_rollup_sum_kind kind;
+	uint16_t column;
+	int16_t percent; /* enum column of the source, -1: as it is.
+			    Rounded per row, half up                     */
+};
+
+/* Rows of one table that count in a roll-up. */
+struct sat_rollup_source {
+	uint16_t table;
+	int16_t filter; /* enum column that must hold one of `accepted`,
+			   -1: every row                                 */
+	const char *const *accepted;
+	uint16_t accepted_count;
+	const struct sat_rollup_key *keys; /* one per key column           */
+	const struct sat_rollup_sum *sums;
+	uint16_t sum_count;
+};
+
+/* Each column of a roll-up's table is in its key or a measure. */
+struct sat_rollup {
+	bool all_levels;      /* for every node above a row's own, too     */
+	const uint16_t *keys; /* columns; the first one is the territory   */
+	uint16_t key_count;
+	const uint16_t *measures;
+	uint16_t measure_count;
+	const struct sat_rollup_source *sources;
+	uint16_t source_count;
+};
+
+/* One row for every change of an enum column of another table. Columns of
+ * the events' table; `began` and `ended` of the other one, -1: none. */
+struct sat_history {
+	uint16_t table, watched;
+	uint16_t row, from, to, at;
+	int16_t by, days;
+	int16_t began, ended;
+};
+
 struct sat_table {
 	uint16_t no;      /* number on the wire, never reused */
 	uint16_t index;   /* position in the catalogue        */
@@ -133,6 +196,8 @@ struct sat_table {
 	int16_t move_with; /* column index of the ref(account) whose move
 			      rewrites this row's territory, -1 for none   */
 	int16_t territory; /* column index of the row's own territory, -1  */
+	const struct sat_rollup *rollup;   /* derived tables: how, or NULL */
+	const struct sat_history *history; /* the same                     */
 };
 
 struct sat_catalogue {

@@ -106,7 +106,14 @@ static int read_tables(struct sat_cr *r, json_t *root)
 			return rc;
 		sat_cr_pop(r, mark);
 	}
-	return sat_cr_whole(r);
+	rc = sat_cr_whole(r);
+	for (uint16_t i = 0; rc == SAT_OK && i < r->cat->table_count; i++) {
+		mark = sat_cr_push(r, "tables.%s", tables[i].name);
+		rc = sat_cr_figures(r, entries[i].json, &tables[i]);
+		if (rc == SAT_OK)
+			sat_cr_pop(r, mark);
+	}
+	return rc;
 }
 
 static int read_root(struct sat_cr *r, json_t *root)

@@ -84,6 +84,15 @@ int sat_cr_column(struct sat_cr *r, const struct sat_table *t,
 int sat_cr_table(struct sat_cr *r, struct json_t *json,
 		 struct sat_table *t) SAT_MUST_CHECK;
 
+/* Index of the column that json, a string, names. */
+int sat_cr_find(struct sat_cr *r, const struct sat_table *t, const char *key,
+		const struct json_t *json, uint16_t *ret) SAT_MUST_CHECK;
+
+/* When all tables are read: what table *t says it is computed from, in the
+ * keys rollup and history of json. */
+int sat_cr_figures(struct sat_cr *r, struct json_t *json,
+		   struct sat_table *t) SAT_MUST_CHECK;
+
 /* What can only be judged when all tables are read: scope chains end, one
  * tree of territories, one table of users. */
 int sat_cr_whole(struct sat_cr *r) SAT_MUST_CHECK;

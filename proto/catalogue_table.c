@@ -66,10 +66,8 @@ static int read_columns(struct sat_cr *r, json_t *json, struct sat_table *t)
 	return SAT_OK;
 }
 
-/* The column that json names, which must have the given type. */
-static int find_column(struct sat_cr *r, const struct sat_table *t,
-		       const char *key, const json_t *json, enum sat_type type,
-		       uint16_t *ret)
+int sat_cr_find(struct sat_cr *r, const struct sat_table *t, const char *key,
+		const struct json_t *json, uint16_t *ret)
 {
 	const char *name = json_string_value(json);
 	int index;
@@ -80,10 +78,24 @@ static int find_column(struct sat_cr *r, const struct sat_table *t,
 	if (index < 0)
 		return sat_cr_fail(r, key, "unknown column \"%s\"",
 				   sat_cr_word(name).s);
+	*ret = (uint16_t)index;
+	return SAT_OK;
+}
+
+/* The column that json names, which must have the given type. */
+static int find_column(struct sat_cr *r, const struct sat_table *t,
+		       const char *key, const json_t *json, enum sat_type type,
+		       uint16_t *ret)
+{
+	uint16_t index = 0;
+	int rc = sat_cr_find(r, t, key, json, &index);
+
+	if (rc != SAT_OK)
+		return rc;
 	if (t->columns[index].type != type)
 		return sat_cr_fail(r, key, "column \"%s\" is not of type %s",
-				   name, sat_type_name(type));
-	*ret = (uint16_t)index;
+				   t->columns[index].name, sat_type_name(type));
+	*ret = index;
 	return SAT_OK;
 }
 
@@ -295,7 +307,7 @@ int sat_cr_table(struct sat_cr *r, struct json_t *json, struct sat_table *t)
 	static const char *const keys[] = {
 		"name",    "no",          "label",   "scope",     "insert",
 		"delete",  "append_only", "derived", "move_with", "territory",
-		"indexes", "columns",     NULL
+		"indexes", "columns",     "rollup",  "history",   NULL
 	};
 	int rc = sat_cr_object(r, json, keys);
 

@@ -1,7 +1,7 @@
 # The committer's engine and the feed readers, over a real SQLite store.
 if(TARGET sat_engine)
 	foreach(test examples push gate scopes ledger held hello own feed pages fault grants told patch many
-			collect)
+			collect rollup)
 		sat_test(test_engine_${test}
 			SOURCES engine/test_engine_${test}.c
 				engine/engine_fixture.c engine/engine_checks.c

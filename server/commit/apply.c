@@ -502,6 +502,8 @@ int sat_apply_delta(struct sat_apply *ap, const struct sat_delta *d,
 	rc = note_conflicts(ap, &r, err);
 	if (rc == SAT_OK)
 		rc = sat_ledger_update(ap, &r, err);
+	if (rc == SAT_OK)
+		rc = sat_history_note(ap, &r, err);
 	if (rc == SAT_OK && ap->moved)
 		rc = sat_ledger_moved(ap, &r, err);
 	return rc == SAT_OK ? follow(ap, &r, err) : rc;

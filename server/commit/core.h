@@ -11,6 +11,8 @@
  *   apply    one delta: gate, merge, write
  *   cascade  what moves when a row's scopes or territory change
  *   ledger   conflict rows
+ *   history  rows for changes of a watched column
+ *   figures  roll-ups, settled at the commit
  *   push, local, hello, enrol   the calls of engine.h
  */
 #ifndef SAT_ENGINE_CORE_H
@@ -21,6 +23,8 @@
 #include "server/commit/engine.h"
 #include "server/commit/recover.h"
 #include "server/commit/tally.h"
+#include "server/rollup/levels.h"
+#include "server/rollup/plan.h"
 
 enum {
 	SAT_ROW_ARENA_MAX = 256 * 1024 * 1024,
@@ -58,6 +62,7 @@ struct sat_plan {
 	const struct sat_table *tree;   /* of territories; may be NULL       */
 	const struct sat_table *people; /* of users; may be NULL             */
 	const struct sat_table *ledger; /* the conflict table; may be NULL   */
+	struct sat_rollups rollups;
 	struct sat_arena arena;
 };
 
@@ -94,6 +99,17 @@ struct sat_rights_marks {
 	uint32_t count;
 };
 
+/* Roll-ups: what the open group adds to them. */
+struct sat_figures {
+	bool known;           /* what follows was read from the store       */
+	bool tree_moved;      /* a territory has another parent, perhaps    */
+	bool rebuild;         /* the stored figures are not to be trusted   */
+	uint64_t epoch;       /* that they are of                           */
+	struct sat_tree tree; /* that they are of */
+	struct sat_sums changeset, group; /* in each row's own territory    */
+	struct sat_sums shown;            /* scratch: as the rows show them */
+};
+
 struct sat_engine {
 	struct sat_store *store;
 	struct sat_plan plan;
@@ -120,6 +136,7 @@ struct sat_engine {
 	struct sat_tree tree;
 	bool tree_stale;
 	struct sat_tally group, changeset;
+	struct sat_figures figures;
 	uint32_t *moved; /* scopes reported by the last commit */
 	struct sat_lookup lookups[SAT_LOOKUP_SLOTS];
 	struct sat_scope_slot scope_slots[SAT_SCOPE_SLOTS];
@@ -345,6 +362,11 @@ struct sat_own_write {
 	const struct sat_value *values;
 	uint32_t column_count;
 };
+/* The same when the row is at hand. */
+int sat_own_delta_on(struct sat_engine *e, const struct sat_own_write *w,
+		     const struct sat_work *row, struct sat_arena *a,
+		     struct sat_delta *ret, bool *ret_same,
+		     struct sat_err *err) SAT_MUST_CHECK;
 int sat_own_delta(struct sat_engine *e, const struct sat_own_write *w,
 		  struct sat_arena *a, struct sat_delta *ret, bool *ret_same,
 		  struct sat_err *err) SAT_MUST_CHECK;
@@ -366,6 +388,32 @@ int sat_ledger_update(struct sat_apply *ap, const struct sat_applied *done,
 int sat_ledger_moved(struct sat_apply *ap, const struct sat_applied *done,
 		     struct sat_err *err) SAT_MUST_CHECK;
 int sat_ledger_late(struct sat_apply *ap, struct sat_err *err) SAT_MUST_CHECK;
+
+/* A row of a derived table, under a dot of the server's own that all derived
+ * rows of the changeset share. Uses derived_arena, which w may lie in. */
+int sat_derived_write(struct sat_apply *ap, const struct sat_own_write *w,
+		      struct sat_err *err) SAT_MUST_CHECK;
+
+/* A row in each table of changes that watches a column which now shows
+ * another value. */
+int sat_history_note(struct sat_apply *ap, const struct sat_applied *done,
+		     struct sat_err *err) SAT_MUST_CHECK;
+
+/* ---- figures ------------------------------------------------------------ */
+
+void sat_figures_init(struct sat_figures *f);
+void sat_figures_fini(struct sat_figures *f);
+/* Nothing was noted (yet) in this group. */
+void sat_figures_clear(struct sat_figures *f);
+int sat_figures_begin(struct sat_engine *e, struct sat_err *err) SAT_MUST_CHECK;
+/* A row is being written: old and new image count. */
+int sat_figures_note(struct sat_engine *e, const struct sat_work *w,
+		     struct sat_err *err) SAT_MUST_CHECK;
+/* The changeset stands. */
+int sat_figures_keep(struct sat_engine *e, struct sat_err *err) SAT_MUST_CHECK;
+/* Before the digests of the commit: write what the group adds up to. */
+int sat_figures_settle(struct sat_engine *e,
+		       struct sat_err *err) SAT_MUST_CHECK;
 
 /* ---- rights ------------------------------------------------------------- */
 

@@ -126,6 +126,7 @@ int sat_engine_open(struct sat_store *store, struct sat_engine **ret,
 	sat_arena_init(&e->look_arena, SAT_ROW_ARENA_MAX);
 	sat_buf_init(&e->meta, META_BYTES_MAX);
 	sat_buf_init(&e->masked, META_BYTES_MAX);
+	sat_figures_init(&e->figures);
 	rc = read_settings(e, err);
 	if (rc == SAT_OK)
 		rc = sat_plan_build(&e->plan, c, err);
@@ -148,6 +149,7 @@ void sat_engine_close(struct sat_engine *e)
 	sat_tree_fini(&e->tree);
 	sat_tally_fini(&e->group);
 	sat_tally_fini(&e->changeset);
+	sat_figures_fini(&e->figures);
 	sat_recover_fini(&e->recover);
 	sat_arena_fini(&e->plan.arena);
 	sat_arena_fini(&e->row_arena);
@@ -218,9 +220,21 @@ int sat_engine_spoil(struct sat_engine *e, int rc)
 	return rc;
 }
 
+/* Another catalogue came with a commit, or within this group. */
+static int replan(struct sat_engine *e, struct sat_err *err)
+{
+	const struct sat_catalogue *c = sat_store_catalogue(e->store);
+
+	if (c == e->plan.cat && c->version == e->plan.version)
+		return SAT_OK;
+	sat_lookup_clear(e); /* slots point into the old catalogue */
+	e->tree_stale = true;
+	e->figures.known = false;
+	return sat_plan_build(&e->plan, c, err);
+}
+
 int sat_engine_begin(struct sat_engine *e, int64_t now_ms, struct sat_err *err)
 {
-	const struct sat_catalogue *c;
 	int rc;
 
 	SAT_ASSERT(!e->in_group);
@@ -244,16 +258,10 @@ int sat_engine_begin(struct sat_engine *e, int64_t now_ms, struct sat_err *err)
 	sat_tally_clear(&e->group);
 	sat_tally_clear(&e->changeset);
 	rc = sat_told_sample(e, err);
-	if (rc != SAT_OK) {
-		sat_engine_abandon(e);
-		return rc;
-	}
-	c = sat_store_catalogue(e->store);
-	if (c == e->plan.cat && c->version == e->plan.version)
-		return SAT_OK;
-	sat_lookup_clear(e); /* slots point into the old catalogue */
-	e->tree_stale = true;
-	rc = sat_plan_build(&e->plan, c, err);
+	if (rc == SAT_OK)
+		rc = replan(e, err);
+	if (rc == SAT_OK)
+		rc = sat_figures_begin(e, err);
 	if (rc != SAT_OK)
 		sat_engine_abandon(e);
 	return rc;
@@ -267,6 +275,7 @@ static void forget_group(struct sat_engine *e)
 	e->in_group = false;
 	e->settings_moved = false;
 	e->tree_stale = true;
+	e->figures.known = false;
 	e->rights_generation++;
 	e->rights_due_ms = 0;
 	e->sampled_ms = 0;
@@ -328,6 +337,24 @@ static int write_digests(struct sat_engine *e, struct sat_err *err)
 	return rc;
 }
 
+/* Figures of the group. When it also brought a catalogue, its rows were noted
+ * under the one before: everything is computed anew under the new one. */
+static int settle_figures(struct sat_engine *e, struct sat_err *err)
+{
+	bool noted = e->figures.group.count > 0;
+	int rc;
+
+	if (sat_store_catalogue(e->store) != e->plan.cat) {
+		rc = replan(e, err);
+		if (rc == SAT_OK)
+			rc = sat_figures_begin(e, err);
+		if (rc != SAT_OK)
+			return rc;
+		e->figures.rebuild = e->figures.rebuild || noted;
+	}
+	return sat_figures_settle(e, err);
+}
+
 static int by_number(const void *a, const void *b)
 {
 	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
@@ -373,6 +400,8 @@ int sat_engine_commit(struct sat_engine *e, struct sat_commit_info *ret,
 		rc = sat_err_set(err, SAT_E_BUSY, 0, "commit",
 				 "the group failed before");
 	else
+		rc = settle_figures(e, err);
+	if (rc == SAT_OK)
 		rc = write_digests(e, err);
 	if (rc == SAT_OK && e->rights_moved)
 		rc = sat_rights_settle(e, err);
@@ -402,6 +431,7 @@ int sat_engine_mark(struct sat_engine *e, struct sat_engine_mark *m,
 		    struct sat_err *err)
 {
 	sat_tally_clear(&e->changeset);
+	sat_sums_clear(&e->figures.changeset);
 	*m = (struct sat_engine_mark){ e->head, e->self_seq };
 	return sat_store_savepoint(e->store, err);
 }
@@ -414,13 +444,14 @@ int sat_engine_keep(struct sat_engine *e, struct sat_err *err)
 		rc = sat_err_set(err, SAT_E_NOMEM, 0, "digest",
 				 "out of memory");
 	sat_tally_clear(&e->changeset);
-	return rc;
+	return rc == SAT_OK ? sat_figures_keep(e, err) : rc;
 }
 
 int sat_engine_undo(struct sat_engine *e, const struct sat_engine_mark *m,
 		    struct sat_err *err)
 {
 	sat_tally_clear(&e->changeset);
+	sat_sums_clear(&e->figures.changeset);
 	sat_lookup_clear(e);
 	memset(e->scope_slots, 0, sizeof e->scope_slots);
 	e->tree_stale = true;

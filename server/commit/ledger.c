@@ -162,23 +162,17 @@ static struct sat_dot ledger_dot(struct sat_apply *ap)
 	return ap->ledger_dot;
 }
 
-static int write_entry(struct sat_apply *ap, const struct entry *en,
-		       enum sat_op op, struct sat_err *err)
+int sat_derived_write(struct sat_apply *ap, const struct sat_own_write *w,
+		      struct sat_err *err)
 {
 	struct sat_engine *e = ap->e;
-	struct sat_own_write w = { .op = op,
-				   .table = en->ledger,
-				   .id = en->id,
-				   .columns = en->columns,
-				   .values = en->values,
-				   .column_count = en->count };
 	struct sat_apply own = { .e = e,
 				 .role = SAT_ROLE_SERVER,
 				 .ceiling = ap->ceiling };
 	struct sat_applied done;
 	struct sat_delta d;
 	bool same;
-	int rc = sat_own_delta(e, &w, &e->derived_arena, &d, &same, err);
+	int rc = sat_own_delta(e, w, &e->derived_arena, &d, &same, err);
 
 	if (rc != SAT_OK || same)
 		return rc;
@@ -191,9 +185,23 @@ static int write_entry(struct sat_apply *ap, const struct entry *en,
 				   err);
 	}
 	if (rc > SAT_OK)
-		return sat_err_set(err, SAT_E_CORRUPT, 0, "ledger",
-				   "the ledger's table refused an entry");
+		return sat_err_set(err, SAT_E_CORRUPT, 0, "derived row",
+				   "the table %s refused a row",
+				   w->table->name);
 	return rc;
+}
+
+static int write_entry(struct sat_apply *ap, const struct entry *en,
+		       enum sat_op op, struct sat_err *err)
+{
+	struct sat_own_write w = { .op = op,
+				   .table = en->ledger,
+				   .id = en->id,
+				   .columns = en->columns,
+				   .values = en->values,
+				   .column_count = en->count };
+
+	return sat_derived_write(ap, &w, err);
 }
 
 /* ---- entries ------------------------------------------------------------ */

@@ -145,32 +145,41 @@ static int changes_for(struct sat_engine *e, const struct sat_own_write *w,
 	return SAT_OK;
 }
 
-int sat_own_delta(struct sat_engine *e, const struct sat_own_write *w,
-		  struct sat_arena *a, struct sat_delta *ret, bool *ret_same,
-		  struct sat_err *err)
+int sat_own_delta_on(struct sat_engine *e, const struct sat_own_write *w,
+		     const struct sat_work *row, struct sat_arena *a,
+		     struct sat_delta *ret, bool *ret_same, struct sat_err *err)
 {
 	struct sat_delta d = {
 		.op = w->op, .table = w->table, .id = w->id, .at_ms = e->now_ms
 	};
-	struct sat_work row;
 	bool alive;
-	int rc = sat_work_load(e, w->table, &w->id, a, &row, err);
+	int rc = SAT_OK;
 
-	if (rc != SAT_OK)
-		return rc;
-	d.context = row.state.vv;
-	d.base_seq = row.old.seq;
+	d.context = row->state.vv;
+	d.base_seq = row->old.seq;
 	if (w->op != SAT_OP_DELETE)
-		rc = changes_for(e, w, &row, a, &d);
+		rc = changes_for(e, w, row, a, &d);
 	if (rc == SAT_E_NOMEM)
 		return no_memory(err);
 	if (rc != SAT_OK)
 		return sat_err_set(err, rc, 0, "write",
 				   "a column is given twice, or its value does "
 				   "not fit");
-	alive = row.old.seq != 0 && !row.old.deleted;
-	*ret_same = w->op == SAT_OP_DELETE ? row.old.seq != 0 && !alive
+	alive = row->old.seq != 0 && !row->old.deleted;
+	*ret_same = w->op == SAT_OP_DELETE ? row->old.seq != 0 && !alive
 					   : alive && d.change_count == 0;
 	*ret = d;
 	return SAT_OK;
+}
+
+int sat_own_delta(struct sat_engine *e, const struct sat_own_write *w,
+		  struct sat_arena *a, struct sat_delta *ret, bool *ret_same,
+		  struct sat_err *err)
+{
+	struct sat_work row;
+	int rc = sat_work_load(e, w->table, &w->id, a, &row, err);
+
+	return rc == SAT_OK
+		       ? sat_own_delta_on(e, w, &row, a, ret, ret_same, err)
+		       : rc;
 }

@@ -271,6 +271,8 @@ int sat_work_write(struct sat_engine *e, struct sat_work *w, uint64_t seq,
 	if (rc == SAT_OK)
 		rc = sat_store_row_put(e->store, w->table, w->old.seq, &row,
 				       err);
+	if (rc == SAT_OK)
+		rc = sat_figures_note(e, w, err);
 	sat_lookup_forget(e, w->table, &w->id);
 	if (w->table == e->plan.tree)
 		e->tree_stale = true;

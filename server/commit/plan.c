@@ -131,6 +131,8 @@ int sat_plan_build(struct sat_plan *p, const struct sat_catalogue *c,
 		rc = SAT_E_NOMEM;
 	for (uint16_t i = 0; rc == SAT_OK && i < c->table_count; i++)
 		rc = plan_table(p, &c->tables[i], &p->tables[i]);
+	if (rc == SAT_OK)
+		rc = sat_rollups_plan(&p->arena, c, &p->rollups);
 	if (rc != SAT_OK)
 		return sat_err_set(err, rc, 0, "plan", "out of memory");
 	special_tables(p);

@@ -313,7 +313,8 @@ static int add_index(struct sat_store *s, const struct sat_table *t, int column,
 }
 
 /* Only what sat_store_rows looks up while committing: children that follow a
- * row when its scopes move. Each index costs every insert. */
+ * row when its scopes move, figures of a territory that does. Each index costs
+ * every insert. */
 static int add_indexes(struct sat_store *s, const struct sat_table *t,
 		       struct sat_buf *sql, struct sat_err *err)
 {
@@ -321,6 +322,8 @@ static int add_indexes(struct sat_store *s, const struct sat_table *t,
 
 	if (t->move_with >= 0)
 		rc = add_index(s, t, t->move_with, sql, err);
+	if (rc == SAT_OK && t->rollup != NULL && t->rollup->all_levels)
+		rc = add_index(s, t, t->rollup->keys[0], sql, err);
 	for (int i = 0; rc == SAT_OK && i < t->scope_count; i++) {
 		if (t->scopes[i].kind == SAT_SCOPE_VIA)
 			rc = add_index(s, t, t->scopes[i].column, sql, err);

@@ -182,8 +182,9 @@ int sat_store_row_put(struct sat_store *s, const struct sat_table *t,
 /* Every row whose column (index) equals value, in seq order; column -1: all.
  * Deleted rows included. The row lives during the call only. cb may use the
  * store, and may change the row it is given: rows moved to a _seq above all
- * others are not met again. Indexed: move_with and the columns of scope
- * sources `via` and row; other columns are a scan of the table. */
+ * others are not met again. Indexed: move_with, the columns of scope
+ * sources `via` and row, and the territory of roll-ups of all levels; other
+ * columns are a scan of the table. */
 int sat_store_rows(struct sat_store *s, const struct sat_table *t, int column,
 		   const struct sat_value *value, sat_row_cb cb, void *arg,
 		   struct sat_err *err) SAT_MUST_CHECK;

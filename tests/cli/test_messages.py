@@ -103,6 +103,8 @@ def smaller(drop_tables=(), drop_columns=()):
                                  for v in s.values())]
         if t.get("move_with") not in kept:
             t.pop("move_with", None)
+        t.pop("rollup", None)  # what they are computed from may be gone
+        t.pop("history", None)
     return c
 
 
