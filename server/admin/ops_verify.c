@@ -1,5 +1,5 @@
 /* verify: everything the server keeps besides the data itself is recomputed
- * from the data and compared: metadata, feed, digests. */
+ * from the data and compared: metadata, feed, digests, roll-ups. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +8,7 @@
 #include "server/admin/ops_data.h"
 #include "server/admin/rows.h"
 #include "server/admin/verify_dots.h"
+#include "server/admin/verify_figures.h"
 
 enum { FINDINGS_MAX = 50, ROLES = SAT_ROLE_SERVER };
 
@@ -29,6 +30,7 @@ struct check {
 	uint64_t rows, deleted, entries, bad;
 	uint32_t scope; /* of the feed being scanned */
 	struct sat_dots_checked dots;
+	struct sat_figures_checked figures;
 	struct sat_err *err;
 };
 
@@ -272,6 +274,12 @@ static int on_dot(void *arg, struct sat_dot dot, const char *what)
 	return finding(c, name, NULL, what);
 }
 
+static int on_figure(void *arg, const struct sat_table *t,
+		     const struct sat_id *id, const char *what)
+{
+	return finding(arg, t->name, id, what);
+}
+
 static int run_checks(struct check *c)
 {
 	int rc = SAT_OK;
@@ -284,6 +292,9 @@ static int run_checks(struct check *c)
 			rc = check_scope(c, &c->sums[i]);
 	if (rc == SAT_OK)
 		rc = sat_verify_dots(c->a->store, on_dot, c, &c->dots, c->err);
+	if (rc == SAT_OK)
+		rc = sat_verify_figures(c->a->store, on_figure, c, &c->figures,
+					c->err);
 	return rc;
 }
 
@@ -319,6 +330,10 @@ int sat_op_verify(struct sat_admin *a, const json_t *args, json_t *ret,
 				 json_integer((json_int_t)c.dots.changesets)) ||
 	     json_object_set_new(ret, "refused_changesets",
 				 json_integer((json_int_t)c.dots.refused)) ||
+	     json_object_set_new(ret, "figures",
+				 json_integer((json_int_t)c.figures.figures)) ||
+	     json_object_set_new(ret, "changes",
+				 json_integer((json_int_t)c.figures.changes)) ||
 	     json_object_set_new(ret, "scopes",
 				 json_integer((json_int_t)c.used)) ||
 	     json_object_set_new(ret, "findings",
