@@ -118,7 +118,11 @@ struct sat_index {
 
 /* ---- figures: what the server computes from other tables ----------------- */
 
-enum { SAT_ROLLUP_FALLBACKS = 4, SAT_ROLLUP_ID = UINT16_MAX };
+enum {
+	SAT_ROLLUP_FALLBACKS = 4,
+	SAT_ROLLUP_ID = UINT16_MAX,
+	SAT_HISTORY_MAX = 4096,
+};
 
 /* One column of a roll-up's key, from a row of a source table. */
 enum sat_rollup_key_kind {
@@ -170,8 +174,9 @@ struct sat_rollup {
 	uint16_t source_count;
 };
 
-/* One row for every change of an enum column of another table. Columns of
- * the events' table; `began` and `ended` of the other one, -1: none. */
+/* One row for every change of an enum column of another table, at most
+ * SAT_HISTORY_MAX for a row of it. Columns of the changes' table; `began` and
+ * `ended` of the other one, -1: none. */
 struct sat_history {
 	uint16_t table, watched;
 	uint16_t row, from, to, at;

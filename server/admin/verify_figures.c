@@ -92,6 +92,7 @@ struct chain {
 	struct sat_arena arena; /* of to */
 	struct sat_value to;    /* of the last change; NULL: none yet */
 	bool broken;
+	uint32_t count;
 };
 
 static int on_change(void *arg, const struct sat_table *t,
@@ -103,6 +104,7 @@ static int on_change(void *arg, const struct sat_table *t,
 	if (row->deleted)
 		return SAT_OK;
 	n->c->ret->changes++;
+	n->count++;
 	if (n->to.kind != SAT_NULL &&
 	    !sat_value_equal(&n->to, &row->values[h->from]))
 		n->broken = true;
@@ -121,10 +123,16 @@ static int on_watched(void *arg, const struct sat_table *t,
 
 	n->to = sat_value_null();
 	n->broken = false;
+	n->count = 0;
 	rc = sat_store_rows(n->c->store, n->changes, h->row, &id, on_change, n,
 			    n->c->err);
-	if (rc != SAT_OK || row->deleted || n->to.kind == SAT_NULL)
+	if (rc != SAT_OK || n->to.kind == SAT_NULL)
 		return rc;
+	if (row->deleted)
+		return n->c->cb(n->c->arg, t, &row->id,
+				"it is deleted and its changes are not");
+	if (n->count >= SAT_HISTORY_MAX && !n->broken)
+		return SAT_OK;
 	if (!n->broken && sat_value_equal(&n->to, &row->values[h->watched]))
 		return SAT_OK;
 	return n->c->cb(n->c->arg, t, &row->id,

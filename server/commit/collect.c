@@ -133,7 +133,8 @@ int sat_collect_stored(struct sat_store *s, const struct sat_keep *keep,
 /* ---- deleted rows -------------------------------------------------------- */
 
 /* A deleted parent keeps its place while children live: they take their
- * scopes from it, and it may be restored. */
+ * scopes from it, and it may be restored. Territories always do: what was
+ * done there counts in the figures of all above it. */
 static int has_children(struct sat_engine *e, const struct sat_table *t,
 			const struct sat_id *id, bool *ret, struct sat_err *err)
 {
@@ -141,7 +142,7 @@ static int has_children(struct sat_engine *e, const struct sat_table *t,
 	const struct sat_table *tables = e->plan.cat->tables;
 	int rc = SAT_OK;
 
-	*ret = false;
+	*ret = t == e->plan.tree;
 	for (uint16_t i = 0; rc == SAT_OK && !*ret && i < tp->via_count; i++)
 		rc = sat_store_has_child(e->store, &tables[tp->via[i].table],
 					 tp->via[i].column, id, ret, err);

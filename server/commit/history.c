@@ -7,15 +7,24 @@
  * `at` is the author's time, not that of arrival. A person's own word goes
  * first: the first change was when the row says it began, one to a terminal
  * value when the row says it ended, unless that is the very day it was
- * written on, which the clock knows better. */
+ * written on, which the clock knows better.
+ *
+ * The changes of a row go and come back with it, so that counting them needs
+ * no look at the row. */
 #include <inttypes.h>
 #include <stdio.h>
-#include <string.h>
+#include <stdlib.h>
 
 #include "common/text.h"
 #include "server/commit/core.h"
 
-enum { KEY_BYTES = 160, COLUMNS_MAX = 6 };
+enum {
+	KEY_BYTES = 160,
+	COLUMNS_MAX = 6,
+	/* A row that changes more often is not followed any further: each
+	 * change looks at those before it. */
+	CHANGES_MAX = SAT_HISTORY_MAX,
+};
 
 #define DAY_MS (INT64_C(24) * 60 * 60 * 1000)
 
@@ -24,6 +33,7 @@ struct last {
 	const struct sat_history *h;
 	bool found;
 	int64_t at;
+	uint32_t count;
 };
 
 static int on_change(void *arg, const struct sat_table *t,
@@ -33,6 +43,7 @@ static int on_change(void *arg, const struct sat_table *t,
 	const struct sat_value *at = &row->values[l->h->at];
 
 	(void)t;
+	l->count++;
 	if (row->deleted || at->kind != SAT_INT)
 		return SAT_OK;
 	if (!l->found || at->i > l->at)
@@ -137,7 +148,7 @@ static int write_change(struct sat_apply *ap, const struct sat_table *t,
 	if (!done->fresh)
 		rc = sat_store_rows(ap->e->store, t, h->row, &id, on_change,
 				    &last, err);
-	if (rc != SAT_OK)
+	if (rc != SAT_OK || last.count >= CHANGES_MAX)
 		return rc;
 	times(h, done, &last, &at, &days);
 	put(&w, columns, values, h->row, id);
@@ -153,6 +164,53 @@ static int write_change(struct sat_apply *ap, const struct sat_table *t,
 	return sat_derived_write(ap, &w, err);
 }
 
+/* ---- with the row -------------------------------------------------------- */
+
+struct changes {
+	struct sat_id ids[CHANGES_MAX];
+	uint32_t count;
+	bool deleted; /* which ones are wanted */
+};
+
+static int on_own(void *arg, const struct sat_table *t,
+		  const struct sat_stored_row *row)
+{
+	struct changes *c = arg;
+
+	(void)t;
+	if (row->deleted == c->deleted && c->count < CHANGES_MAX)
+		c->ids[c->count++] = row->id;
+	return SAT_OK;
+}
+
+/* The row was deleted, or lives again. */
+static int go_with(struct sat_apply *ap, const struct sat_table *t,
+		   const struct sat_applied *done, bool alive,
+		   struct sat_err *err)
+{
+	struct sat_value id = sat_value_id(&done->work.id);
+	struct changes *c = calloc(1, sizeof *c);
+	int rc;
+
+	if (c == NULL)
+		return sat_err_set(err, SAT_E_NOMEM, 0, "history",
+				   "out of memory");
+	c->deleted = alive;
+	rc = sat_store_rows(ap->e->store, t, t->history->row, &id, on_own, c,
+			    err);
+	for (uint32_t i = 0; rc == SAT_OK && i < c->count; i++) {
+		struct sat_own_write w = { .op = alive ? SAT_OP_INSERT
+						       : SAT_OP_DELETE,
+					   .table = t,
+					   .id = c->ids[i] };
+
+		sat_arena_reset(&ap->e->derived_arena);
+		rc = sat_derived_write(ap, &w, err);
+	}
+	free(c);
+	return rc;
+}
+
 int sat_history_note(struct sat_apply *ap, const struct sat_applied *done,
 		     struct sat_err *err)
 {
@@ -160,11 +218,15 @@ int sat_history_note(struct sat_apply *ap, const struct sat_applied *done,
 	const struct sat_rollup_uses *u =
 		&ap->e->plan.rollups.by_table[w->table->index];
 	const struct sat_value none = sat_value_null();
+	bool alive = sat_row_alive(&w->state);
 	int rc = SAT_OK;
 
-	if (u->history_count == 0 || !sat_row_alive(&w->state))
-		return SAT_OK;
 	for (uint16_t i = 0; rc == SAT_OK && i < u->history_count; i++) {
+		if (!done->fresh && done->was_alive != alive)
+			rc = go_with(ap, u->histories[i], done, alive, err);
+	}
+	for (uint16_t i = 0; rc == SAT_OK && alive && i < u->history_count;
+	     i++) {
 		uint16_t c = u->histories[i]->history->watched;
 		const struct sat_value *to = &w->values[c];
 		const struct sat_value *from =

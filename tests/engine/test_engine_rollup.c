@@ -83,7 +83,8 @@ static const char history_sql[] =
 	"  days FROM stage_event WHERE _flags & 2 = 0)"
 	" SELECT (SELECT count(*) FROM e WHERE f IS NOT l OR ms < 0"
 	"  OR (ms IS NOT NULL AND abs(days - ms / 86400000.0) > 0.0001)) +"
-	"  (SELECT count(*) FROM opportunity p WHERE p.stage IS NOT"
+	"  (SELECT count(*) FROM opportunity p WHERE"
+	"  iif(p._flags & 2, NULL, p.stage) IS NOT"
 	"  (SELECT t FROM e WHERE o = p.id ORDER BY _seq DESC LIMIT 1)),"
 	"  (SELECT count(*) FROM e)";
 
