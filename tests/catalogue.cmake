@@ -8,6 +8,9 @@ sat_test(test_catalogue_load
 sat_test(test_catalogue_refuse
 	SOURCES unit/test_catalogue_refuse.c unit/catalogue_small.c
 	NEEDS sat_catalogue)
+sat_test(test_catalogue_figures
+	SOURCES unit/test_catalogue_figures.c unit/catalogue_small.c
+	NEEDS sat_catalogue)
 sat_test(test_catalogue_check
 	SOURCES unit/test_catalogue_check.c unit/catalogue_small.c
 	NEEDS sat_catalogue)
