@@ -269,7 +269,7 @@ def territories_move():
         equal(mia.one("SELECT name FROM account"), "X")
         no = grants_of(c, "mia")[0]["grant"]
         dry = c.json("grant", "remove", "--grant", str(no), "--dry-run")
-        equal((dry["rows"], dry["devices"]), (1, 1))
+        equal((dry["rows"], dry["devices"]), (2, 1))
         gone = c.json("grant", "remove", "--grant", str(no))
         mia.once()
         equal(mia.sql("SELECT * FROM account"), [])
