@@ -123,6 +123,90 @@ def totals_offline():
         c.verify()
 
 
+TARGET = """INSERT INTO target(territory_id, user_id, metric, period, start_day,
+value, valid_from) VALUES ((SELECT id FROM territory WHERE code = ?),
+(SELECT id FROM user WHERE login = ?), ?, ?, ?, ?, ?)"""
+
+
+def reached(device, day):
+    """{(territory, person, metric): (target, reached)} on that day."""
+    db = sqlite3.connect(device.db)
+    rows = db.execute(documented("Attainment"), {"day": day}).fetchall()
+    names = {
+        r[0]: r[1:]
+        for r in db.execute(
+            "SELECT t.id, n.code, u.login FROM target t JOIN territory n ON"
+            " n.id = t.territory_id LEFT JOIN user u ON u.id = t.user_id"
+        )
+    }
+    db.close()
+    return {(*names[r[0]], r[1]): r[2:] for r in rows}
+
+
+def targets():
+    """Versions in mid-period, attainment of nodes and people offline, and
+    what does not add up."""
+    with Company() as c:
+        ann, cy, max_, hq = (c.device(l) for l in ("ann", "cy", "max", "hq"))
+        for row in (
+            ("CN", None, "amount", "quarter", "2026-01-01", 3000, None),
+            ("EAST", None, "amount", "quarter", "2026-01-01", 2000, None),
+            ("WEST", None, "amount", "quarter", "2026-01-01", 900, None),
+            ("WEST", None, "amount", "quarter", "2026-01-01", 1000, "2026-02-15"),
+            ("CN", None, "visits", "month", "2026-02-01", 10, None),
+            ("CN", None, "conversion", "year", "2026-01-01", 60, None),
+            ("CN", None, "margin", "year", "2026-01-01", 30, None),
+        ):
+            hq.sql(TARGET, row)
+        max_.sql(TARGET, ("P1", "ann", "visits", "month", "2026-02-01", 4, None))
+        max_.sql(
+            TARGET, ("P1", "ann", "satisfaction", "half", "2026-01-01", 90, None)
+        )
+        for d in (hq, max_):
+            equal(d.once(), 0, "rejected")
+        ann.script(
+            "INSERT INTO account(name) VALUES ('Shop');"
+            "INSERT INTO visit(account_id, started_at) SELECT id,"
+            " 1770000000000 FROM account;"
+            "INSERT INTO visit(account_id, started_at) SELECT id,"
+            " 1760000000000 FROM account;"
+            "INSERT INTO survey_response(account_id, csat, at) SELECT id, 4,"
+            " 1770000000000 FROM account;"
+            "INSERT INTO opportunity(name, stage, amount, closed_at) VALUES"
+            " ('a', 'won', 150000, '2026-03-31'), ('b', 'won', 1, '2026-04-01'),"
+            " ('c', 'lost', 5, '2026-02-01'), ('d', 'contract', 7, NULL);"
+        )
+        cy.script(
+            "INSERT INTO opportunity(name, stage, amount, closed_at) VALUES"
+            " ('e', 'won', 77700, '2026-01-01');"
+        )
+        for d in (ann, cy, ann, max_, hq, ann):
+            equal(d.once(), 0, "rejected")
+        c.stop()
+        nation = {
+            ("CN", None, "amount"): (3000, 2277),
+            ("EAST", None, "amount"): (2000, 1500),
+            ("WEST", None, "amount"): (900, 777),
+            ("CN", None, "visits"): (10, 1),
+            ("CN", None, "conversion"): (60, 75),
+            ("CN", None, "margin"): (30, None),
+            ("P1", "ann", "visits"): (4, 1),
+            ("P1", "ann", "satisfaction"): (90, 80),
+        }
+        equal(reached(hq, "2026-02-14"), nation, "before it was changed")
+        nation["WEST", None, "amount"] = (1000, 777)
+        equal(reached(hq, "2026-02-15"), nation, "and since")
+        equal(hq.one("SELECT count(*) FROM target WHERE value = 900"), 1, "kept")
+        own = {k: v for k, v in nation.items() if k[1] == "ann"}
+        equal(reached(ann, "2026-02-15"), own, "her own")
+        db = sqlite3.connect(hq.db)
+        odd = documented("Targets that do not add up")
+        rows = db.execute(odd, {"day": "2026-02-14"}).fetchall()
+        equal([r[1:] for r in rows], [("amount", 3000, 2900)], "2,000 + 900")
+        equal(db.execute(odd, {"day": "2026-02-15"}).fetchall(), [], "fits now")
+        db.close()
+
+
 def concurrent_stages():
     with Company() as c:
         ann, bob, hq = (c.device(l) for l in ("ann", "bob", "hq"))
@@ -277,4 +361,4 @@ def real_data():
         check("its last change leads to another value" in found, found)
 
 
-main([totals_offline, concurrent_stages, a_region_moves, real_data])
+main([totals_offline, targets, concurrent_stages, a_region_moves, real_data])
