@@ -10,6 +10,7 @@ file(GLOB sim_programs CONFIGURE_DEPENDS
 	${PROJECT_SOURCE_DIR}/server/commit/*.c
 	${PROJECT_SOURCE_DIR}/server/access/*.c
 	${PROJECT_SOURCE_DIR}/server/feed/*.c
+	${PROJECT_SOURCE_DIR}/server/rollup/*.c
 	${PROJECT_SOURCE_DIR}/server/sync/*.c)
 list(FILTER sim_programs EXCLUDE REGEX
 	"proto/(link|listener|local|print)[a-z_]*\\.c$")
