@@ -1,13 +1,12 @@
 #include "server/admin/verify_figures.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "common/text.h"
 #include "server/rollup/recompute.h"
 
-enum { ARENA_BYTES_MAX = 64 << 20, WHAT_BYTES = 320 };
+enum { ARENA_BYTES_MAX = 64 << 20, KEY_BYTES = 200, WHAT_BYTES = 320 };
 
 #define SUMS_BYTES_MAX ((size_t)1 << 30)
 
@@ -35,7 +34,7 @@ static int tell(struct check *c, const struct sat_figure *f)
 {
 	const struct sat_rollup *u = f->figures->rollup;
 	struct sat_id id = sat_rollup_id(f);
-	char node[SAT_UUID_CHARS + 1], what[WHAT_BYTES];
+	char node[SAT_UUID_CHARS + 1], key[KEY_BYTES], what[WHAT_BYTES];
 	struct sat_stored_row row;
 	int64_t is = 0;
 	uint16_t i = 0;
@@ -52,13 +51,13 @@ static int tell(struct check *c, const struct sat_figure *f)
 	    row.values[u->measures[i]].kind == SAT_INT)
 		is = row.values[u->measures[i]].i;
 	sat_id_format(&f->node, node);
-	(void)snprintf(what, sizeof what,
-		       "%s of %s/%.*s is %" PRId64 ", the rows add up to "
-		       "%" PRId64,
-		       f->figures->columns[u->measures[i]].name, node,
+	(void)snprintf(key, sizeof key, "%s/%.*s", node,
 		       (int)(f->rest.len < 160 ? f->rest.len : 160),
-		       (const char *)f->rest.ptr, is,
-		       sat_wrap_add(is, f->add[i]));
+		       (const char *)f->rest.ptr);
+	(void)snprintf(what, sizeof what,
+		       "%s of %s is %lld, the rows add up to %lld",
+		       f->figures->columns[u->measures[i]].name, key,
+		       (long long)is, (long long)sat_wrap_add(is, f->add[i]));
 	return c->cb(c->arg, f->figures, &id,
 		     sat_figure_is_zero(f) ? "a row of nothing but zeros"
 					   : what);
