@@ -52,10 +52,13 @@ add_custom_command(OUTPUT ${sim_catalogue}
 	DEPENDS ${sim_json} VERBATIM)
 add_library(sim_programs OBJECT ${sim_programs}
 	${PROJECT_BINARY_DIR}/proto/catalogue_builtin.c)
-add_executable(sim ${sim_catalogue} ${sim_names}
-	sim/sim.c sim/world.c sim/template.c sim/acts.c sim/people.c
-	sim/check.c sim/oracle.c sim/ops.c sim/rng.c sim/loop.c sim/fiber.c sim/net.c
-	sim/wrap.c sim/vfs.c sim/vfs_disk.c)
+# The world is linked in whole, before any library: its links and loop stand in
+# for those of the product.
+add_library(sim_world OBJECT ${sim_catalogue} ${sim_names}
+	sim/world.c sim/template.c sim/acts.c sim/people.c sim/check.c
+	sim/oracle.c sim/ops.c sim/rng.c sim/loop.c sim/fiber.c sim/net.c
+	sim/wrap.c sim/marks.c sim/vfs.c sim/vfs_disk.c)
+add_executable(sim sim/sim.c)
 add_dependencies(sim_programs sat_catalogue)
 set_source_files_properties(${PROJECT_BINARY_DIR}/proto/catalogue_builtin.c
 	PROPERTIES GENERATED TRUE)
@@ -67,12 +70,18 @@ target_include_directories(sim_programs PUBLIC ${UV_INCLUDE_DIRS})
 add_library(sim_client OBJECT ${sim_client})
 target_link_libraries(sim_client PUBLIC sim_programs)
 target_compile_definitions(sim_client PRIVATE sat_sql_add=sat_client_sql_add)
-target_link_libraries(sim PRIVATE sim_programs sim_client)
+target_link_libraries(sim_world PUBLIC sim_programs sim_client)
+target_link_libraries(sim PRIVATE sim_world sim_programs sim_client)
 foreach(name clock_gettime pthread_sigmask sat_db_open sat_random
-		sat_folder_sync sat_engine_push sat_engine_begin
+		sat_folder_sync sat_replica_repair sat_engine_push sat_engine_begin
 		sat_engine_commit sat_engine_abandon)
-	target_link_options(sim PRIVATE -Wl,--wrap=${name})
+	list(APPEND sim_wraps -Wl,--wrap=${name})
 endforeach()
+
+target_link_options(sim PRIVATE ${sim_wraps})
+sat_test(test_sim_agent SOURCES sim/test_agent.c
+	NEEDS sim_world sim_programs sim_client LABELS sim)
+target_link_options(test_sim_agent PRIVATE ${sim_wraps})
 
 # A few runs, the same each time, and every seed that ever failed; tests/run
 # has ten thousand others.

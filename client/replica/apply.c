@@ -342,7 +342,9 @@ int sat_row_arrive(struct sat_replica *r, const struct sat_table *t,
 		rc = scopes_of(r, &old, &scopes, &before, err);
 	if (rc != SAT_OK)
 		return rc;
-	s->scope_count = before;
+	/* Sent again from the start, or by another history of the server: where
+	 * it was then says nothing of where it is now. */
+	s->scope_count = old.known && old.seq == 0 ? 0 : before;
 	s->scopes = with_number(&r->row, scopes, &s->scope_count, scope);
 	if (s->scopes == NULL)
 		return no_memory(err);

@@ -174,6 +174,11 @@ void sat_agent_ended(struct sat_agent *a, int rc, uint32_t wire, bool transient,
 	}
 	if (is_broken(rc))
 		a->broken_ms = a->backoff_ms;
+	/* What had failed before the network came back says nothing now. */
+	if (a->poked && !refused && retry_ms == 0 && !is_broken(rc) &&
+	    pause > HASTE_MS)
+		pause = HASTE_MS;
+	a->poked = false;
 	a->status.state = refused ? SAT_AGENT_REFUSED : SAT_AGENT_WAITING;
 	a->status.last_rc = rc;
 	a->status.last_wire = wire;
@@ -197,6 +202,7 @@ void sat_agent_poke(struct sat_agent *a)
 	if (a->stopping)
 		return;
 	ev.wall_ms = sat_agent_wall_ms(a);
+	a->poked = a->link != NULL && !sat_csession_live(&a->session);
 	if (a->link != NULL)
 		sat_agent_event(a, &ev);
 	else if (uv_now(a->loop) - a->tried_ms >= HASTE_MS)

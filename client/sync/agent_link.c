@@ -8,7 +8,7 @@
 #include "client/sync/agent_parts.h"
 #include "common/log.h"
 
-enum { REPAIR_AGAIN_MS = 60 * 60 * 1000 };
+enum { REPAIR_AGAIN_MS = 60 * 60 * 1000, AGAIN_MS = 1000 };
 #include "common/text.h"
 
 static struct sat_csession_event event_of(struct sat_agent *a,
@@ -183,6 +183,10 @@ static void store(struct sat_agent *a, const struct sat_csession_effect *fx)
 	if (rc == SAT_AGAIN) { /* see sat_replica_welcome */
 		sat_log(SAT_LOG_WARN, "sync",
 			"the server was restored: all is compared again");
+		/* it is there, and waits for another HELLO: come at once, but
+		 * not again and again without ever seeing a checkpoint */
+		a->backoff_ms = a->broken_ms;
+		a->broken_ms = 2 * a->broken_ms + AGAIN_MS;
 		rc = sat_err_set(&err, SAT_E_CLOSED, 0, "welcome",
 				 "another history of the server");
 	}

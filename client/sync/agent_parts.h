@@ -22,6 +22,7 @@ struct sat_agent {
 	uint64_t repair_ms; /* when all was fetched again, 0: never */
 	bool (*on_wipe)(void *arg);
 	bool wiped, again; /* nothing is left; come again at once */
+	bool poked;        /* ... while an attempt was under way   */
 
 	uv_fs_event_t watch;
 	uv_timer_t look;  /* after a file event: was something committed?   */

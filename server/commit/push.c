@@ -29,6 +29,7 @@ struct push {
 	uint32_t waiting_count;
 	bool writing; /* past the savepoint: the verdict is being stored */
 	bool parked;  /* decided when others have come back */
+	bool late;    /* ... and that is now */
 };
 
 /* ---- the chain ---------------------------------------------------------- */
@@ -269,8 +270,11 @@ static void start(struct push *p, struct sat_apply *ap, bool hold)
 static int apply(struct push *p, struct sat_apply *ap, struct sat_err *err)
 {
 	/* a device whose clock was stepped stamps with other offsets; one that
-	 * offers an old changeset again may have dropped its rows since */
-	bool hold = p->from->clock.step_count == 0 && !old_history(p);
+	 * offers an old changeset again may have dropped its rows since; and
+	 * who was told to wait has no rows to fold, whatever history it is of
+	 */
+	bool hold =
+		p->from->clock.step_count == 0 && !old_history(p) && !p->late;
 	struct sat_engine_mark mark;
 	struct sat_err undo;
 	int rc;
@@ -551,7 +555,7 @@ static int try_parked(struct sat_engine *e, struct sat_dot dot,
 		      struct sat_arena *a, bool *ret_done, struct sat_err *err)
 {
 	struct sat_push_from from = { .replica = dot.replica };
-	struct push p = { .e = e, .from = &from, .arena = a };
+	struct push p = { .e = e, .from = &from, .arena = a, .late = true };
 	struct sat_buf bytes;
 	int rc;
 

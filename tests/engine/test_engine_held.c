@@ -1,4 +1,5 @@
 /* Echo suppression: AS_HELD only when the device holds exactly the result. */
+#include "server/commit/recover.h"
 #include "tests/engine/engine_fixture.h"
 
 #include <stdio.h>
@@ -208,6 +209,53 @@ static void conflicts_are_not_held(void **state)
 	assert_int_equal(ann.verdict.flags, 0);
 }
 
+static void begin_another_history(void)
+{
+	static const uint8_t random[16] = { 5, 5 };
+	struct sat_epoch_start how = { .why = "restore", .random = random };
+	struct sat_err err;
+
+	group_begin(world);
+	how.past = sat_engine_head(world->engine);
+	assert_int_equal(sat_engine_new_epoch(world->engine, &how, &err),
+			 SAT_OK);
+	(void)group_commit(world);
+}
+
+/* Behind one that waits for what a restore lost, a changeset waits too. Its
+ * device was told so and will fold nothing in: it is sent the row. */
+static void what_had_to_wait_is_not_held(void **state)
+{
+	struct held on_x, on_z;
+	struct sat_id z = account_x(world);
+	struct sat_dot dots[2];
+
+	(void)state;
+	on_x = hold(world, "account", &x);
+	on_z = hold(world, "account", &z);
+	ann.behind = bob.behind = true;
+	ann.marker = (struct sat_marker){ sat_engine_epoch(world->engine),
+					  sat_engine_head(world->engine),
+					  UINT32_MAX };
+	bob.marker = ann.marker;
+	begin_another_history();
+	assert_int_equal(on_x.vv.count, 1);
+	dots[0] = on_x.vv.dots[0];
+	dots[1] = (struct sat_dot){ bob.replica, 1 };
+	edit(&bob, &on_x, "2");
+	on_x.vv = (struct sat_vv){ dots, 2 };
+	edit(&ann, &on_x, "1");
+	push_expect(&ann, SAT_VERDICT_PARKED);
+	ann.behind = false;
+	edit(&ann, &on_z, "3");
+	push_expect(&ann, SAT_VERDICT_PARKED);
+	push_expect(&bob, SAT_VERDICT_APPLIED);
+	expect_text(world, "account", &x, "phone", "1");
+	expect_text(world, "account", &z, "phone", "3");
+	assert_false(stored(world, "account", &x).held);
+	assert_false(stored(world, "account", &z).held);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -221,6 +269,7 @@ int main(void)
 		TEST(moved_rows_are_not_held),
 		TEST(a_membership_of_a_later_day_is_not_held),
 		TEST(conflicts_are_not_held),
+		TEST(what_had_to_wait_is_not_held),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -125,6 +125,28 @@ static void equal_vectors_are_told_apart_by_seq(void **state)
 	expect(f, "SELECT phone FROM account", "303");
 }
 
+/* Of a row that is sent again from the start only the scopes count that it is
+ * sent in: another one may be from a history of the server that is gone. */
+static void scopes_from_before_do_not_stay(void **state)
+{
+	struct fixture *f = *state;
+	struct sat_msg_hello hello;
+	struct toy_row *row;
+
+	toy_account(f);
+	row = toy_find(f, "account", "a1");
+	row->scopes[1] = 0;
+	row->scope_count = 2;
+	toy_refs(f, 0, "account", "a1");
+	toy_checkpoint(f, true);
+	OK(sat_replica_repair(f->r, &f->err));
+	OK(sat_replica_hello(f->r, 0, &hello, &f->err));
+	row->scope_count = 1;
+	toy_send(f, REP_SCOPE, "account", "a1");
+	toy_checkpoint(f, true);
+	expect(f, "SELECT phone FROM account", "100");
+}
+
 /* Positions of two histories cannot be compared. */
 static void another_epoch_replaces_whatever_the_seq(void **state)
 {
@@ -577,6 +599,7 @@ int main(void)
 			teardown),
 		T(an_older_state_never_replaces_a_newer),
 		T(equal_vectors_are_told_apart_by_seq),
+		T(scopes_from_before_do_not_stay),
 		T(another_epoch_replaces_whatever_the_seq),
 		T(pending_edits_lie_over_new_states),
 		T(a_foreign_change_before_the_echo_does_not_flicker),

@@ -95,6 +95,18 @@ static void break_machines(struct sim_world *w)
 		sim_disk_eio(d->disk, 4 + sim_draw(60));
 		d->eio_until = sim_now + 1 + sim_draw(4000);
 	}
+	if (hits(w->swarm.restore) && w->srv.server != NULL) {
+		if (w->srv.backup == NULL) {
+			w->srv.backup = sim_disk_new("backup");
+			sim_disk_copy(w->srv.backup, w->srv.disk);
+			w->srv.backup_head = w->ops.head;
+			sim_trace(w, "the server is backed up");
+		} else if (w->srv.restores < 2) {
+			w->srv.restore = true;
+			w->srv.power = false;
+			sim_server_crash(w);
+		}
+	}
 	if (hits(w->swarm.srv_full)) {
 		sim_trace(w, "the server's disk is full");
 		sim_disk_full(w->srv.disk, true);
@@ -137,8 +149,6 @@ static void admin_done(void *arg, int rc, const struct sat_err *err)
 	if (rc != SAT_OK)
 		sim_trace(w, "administration: %s %s", sat_rc_name(rc),
 			  err->msg);
-	else if (a->txn == 0)
-		sim_people_changed(w, a->user);
 	free(a);
 }
 
@@ -309,6 +319,7 @@ static void administer(struct sim_world *w)
 		a->territory = 1 + sim_draw(SIM_TERRITORIES - 1);
 		sim_trace(w, "grant %s territory %u", w->people[a->user].login,
 			  a->territory);
+		sim_people_changed(w, a->user);
 		submit(w, a, add_grant);
 	}
 	if (hits(w->swarm.remove)) {
@@ -316,6 +327,7 @@ static void administer(struct sim_world *w)
 		a->user = sim_draw(SIM_USERS);
 		a->grant = sim_draw(8);
 		sim_trace(w, "take a grant from %s", w->people[a->user].login);
+		sim_people_changed(w, a->user);
 		submit(w, a, remove_grant);
 	}
 }

@@ -44,6 +44,83 @@ void sim_check_device(struct sim_world *w, struct sim_device *d)
 		sim_fail(w, "I5: %s shows half a transaction", d->name);
 }
 
+/* For whoever reads a trace: where the two sides differ. */
+static void show_differences(struct sim_device *d)
+{
+	static const char *const tables[] = { "account", "visit", "note",
+					      "task", "conflict" };
+	static const int numbers[] = { 3, 5, 7, 11, 17 };
+	struct sqlite3 *srv = sim_server_reader();
+	sqlite3_stmt *st, *other;
+	char sql[300];
+
+	for (size_t i = 0; srv != NULL && i < SAT_COUNT_OF(tables); i++) {
+		(void)snprintf(sql, sizeof sql,
+			       "SELECT id, seq, meta, hex(scopes)"
+			       " FROM _satchel_row"
+			       " WHERE t = %d",
+			       numbers[i]);
+		st = other = NULL;
+		(void)sqlite3_prepare_v2(d->app, sql, -1, &st, NULL);
+		(void)snprintf(sql, sizeof sql,
+			       "SELECT _seq, _meta, _flags, (SELECT"
+			       " group_concat(scope) FROM _feed WHERE tbl ="
+			       " %d AND row_seq = _seq AND id IS NULL)"
+			       " FROM \"%s\""
+			       " WHERE id = ?1",
+			       numbers[i], tables[i]);
+		(void)sqlite3_prepare_v2(srv, sql, -1, &other, NULL);
+		while (st != NULL && sqlite3_step(st) == SQLITE_ROW) {
+			const struct sat_id *id = sqlite3_column_blob(st, 0);
+			int n = sqlite3_column_bytes(st, 2);
+			char text[37];
+
+			sim_id_text(id, text);
+			(void)sqlite3_bind_blob(other, 1, id, 16,
+						SQLITE_STATIC);
+			if (sqlite3_step(other) != SQLITE_ROW)
+				(void)printf("  %s %s: not on the server\n",
+					     tables[i], text);
+			else if (sqlite3_column_int64(other, 0) !=
+					 sqlite3_column_int64(st, 1) ||
+				 sqlite3_column_bytes(other, 1) != n ||
+				 memcmp(sqlite3_column_blob(other, 1),
+					sqlite3_column_blob(st, 2),
+					(size_t)n) != 0)
+				(void)printf(
+					"  %s %s: _seq %ld, here %ld;"
+					" flags %d\n",
+					tables[i], text,
+					(long)sqlite3_column_int64(other, 0),
+					(long)sqlite3_column_int64(st, 1),
+					sqlite3_column_int(other, 2));
+			else if (i == 0)
+				(void)printf("  %s %s: in %s, here %s\n",
+					     tables[i], text,
+					     sqlite3_column_text(other, 3),
+					     sqlite3_column_text(st, 3));
+			(void)sqlite3_reset(other);
+		}
+		(void)sqlite3_finalize(st);
+		(void)sqlite3_finalize(other);
+	}
+	(void)sqlite3_close(srv);
+}
+
+void sim_check_digest(struct sim_world *w, struct sat_replica *r)
+{
+	for (unsigned i = 0; i < w->count; i++) {
+		struct sim_device *d = &w->devices[i];
+
+		if (d->replica != r)
+			continue;
+		if (w->trace && w->fail[0] == '\0' && d->app != NULL)
+			show_differences(d);
+		sim_fail(w, "I3: the digest of %s differs from the server's",
+			 d->name);
+	}
+}
+
 /* Which changeset holds what was committed since the last look. */
 void sim_device_look(struct sim_world *w, struct sim_device *d)
 {
@@ -51,17 +128,6 @@ void sim_device_look(struct sim_world *w, struct sim_device *d)
 
 	if (d->replica == NULL)
 		return;
-	if (d->agent != NULL) {
-		struct sat_agent_status as;
-
-		sat_agent_status(d->agent, &as);
-		/* Nobody damages a file here: it must never differ. */
-		if (!as.digest_ok)
-			sim_fail(w,
-				 "I3: the digest of %s differs from the"
-				 " server's",
-				 d->name);
-	}
 	last = sat_replica_outbox_last(d->replica);
 	if (last <= d->outbox_last)
 		return;
@@ -174,13 +240,19 @@ static void columns_of(unsigned table, bool managers, bool server, char *out,
 }
 
 /* The territories that make a row's scopes: its own, or via its parents. */
+#define SHARED(of)                                                         \
+	"(SELECT coalesce(group_concat(replace(value, '-', ''), ','), '')" \
+	" FROM json_each(coalesce(" of ".shared_with, '[]')))"
 static const char *const scopes_sql[] = {
-	[SIM_ACCOUNT] = "lower(hex(territory_id))",
+	[SIM_ACCOUNT] = "lower(hex(territory_id))||','||" SHARED("t"),
 	[SIM_VISIT] = "lower(hex(territory_id))",
-	[SIM_NOTE] = "lower(hex(coalesce((SELECT territory_id FROM account a"
-		     " WHERE a.id = t.account_id), x''))) || ',' ||"
-		     " lower(hex(coalesce((SELECT territory_id FROM visit v"
-		     " WHERE v.id = t.visit_id), x'')))",
+	[SIM_NOTE] =
+		"coalesce((SELECT lower(hex(territory_id)) || ',' ||" SHARED(
+			"a") " FROM account a"
+			     " WHERE a.id = t.account_id), '') || ',' ||"
+			     " lower(hex(coalesce((SELECT territory_id FROM "
+			     "visit v"
+			     " WHERE v.id = t.visit_id), x'')))",
 	[SIM_TASK] = "lower(hex(territory_id))",
 };
 
@@ -190,12 +262,15 @@ static bool in_scope(struct sqlite3 *srv, const struct sim_world *w,
 	char one[33];
 
 	for (const char *p = scopes; strlen(p) >= 32;) {
+		if (*p == ',') {
+			p++;
+			continue;
+		}
 		memcpy(one, p, 32);
 		one[32] = '\0';
 		if (granted(srv, w, user, one))
 			return true;
 		p += 32;
-		p += *p == ',';
 	}
 	return false;
 }
@@ -358,12 +433,22 @@ static void check_txns(struct sim_world *w)
 		for (size_t k = 0; k < w->ops.verdict_count; k++) {
 			const struct sim_verdict *v = &w->ops.verdicts[k];
 
-			found += v->replica == t->replica && v->seq == t->seq;
+			if (v->replica != t->replica || v->seq != t->seq ||
+			    v->lost)
+				continue;
+			found++;
+			if (t->foreign && !w->devices[t->device].moved_rights &&
+			    v->status != SAT_VERDICT_REJECTED &&
+			    v->status != SAT_VERDICT_PARKED)
+				sim_fail(w,
+					 "I11: (%u,%lu) writes where it may"
+					 " not",
+					 t->replica, (unsigned long)t->seq);
 		}
-		if (found == 0 && w->swarm.restore == 0)
+		if (found == 0)
 			sim_fail(w, "I1: changeset (%u,%lu) was never decided",
 				 t->replica, (unsigned long)t->seq);
-		if (found > 1 && w->swarm.restore == 0)
+		if (found > 1)
 			sim_fail(w,
 				 "I4: changeset (%u,%lu) was applied %u"
 				 " times",
@@ -401,6 +486,11 @@ void sim_check_end(struct sim_world *w)
 				    " HAVING count(*) <> 2)") != 0)
 			sim_fail(w, "I5: the server holds half a"
 				    " transaction");
+		if (sim_number(srv, "SELECT count(*) FROM visit v JOIN account"
+				    " a ON a.id = v.account_id WHERE v.notes"
+				    " LIKE 'pair%' AND a._flags & 2 = 0 AND"
+				    " v.territory_id <> a.territory_id") != 0)
+			sim_fail(w, "I12: a child did not follow its account");
 		sim_oracle(w, srv);
 	}
 	(void)sqlite3_close(srv);

@@ -35,6 +35,7 @@ struct sim_txn {
 	int64_t log; /* its number in the device's app_log */
 	enum sim_outcome outcome;
 	uint64_t at_ms; /* true time */
+	bool foreign;   /* not the author's to write */
 	struct sim_write writes[SIM_WRITES_MAX];
 	unsigned count;
 	uint64_t held[SIM_WRITES_MAX]; /* _seq of the server's state of the
@@ -52,6 +53,7 @@ struct sim_verdict {
 	uint64_t commit; /* head of its commit                */
 	uint64_t before; /* head of the one before */
 	uint64_t order;  /* among all                         */
+	bool lost;       /* a restore took it back */
 };
 
 struct sim_ops {
@@ -82,5 +84,7 @@ void sim_ops_verdict(struct sim_ops *o, uint32_t replica, uint64_t seq,
 		     int status);
 void sim_ops_commit(struct sim_ops *o, uint64_t head);
 void sim_ops_abandon(struct sim_ops *o);
+/* The server is what it was at that head. */
+void sim_ops_restore(struct sim_ops *o, uint64_t head);
 
 #endif

@@ -174,7 +174,7 @@ static void change_tags(struct act *a, const char *id)
 	}
 	ask(a, old, sizeof old,
 	    "SELECT value FROM account, json_each(coalesce(tags, '[]'))"
-	    " WHERE id = '%s' ORDER BY 1 LIMIT 1",
+	    " WHERE account.id = '%s' ORDER BY 1 LIMIT 1",
 	    id);
 	if (old[0] == '\0')
 		return;
@@ -186,6 +186,25 @@ static void change_tags(struct act *a, const char *id)
 	    old, id);
 }
 
+/* Managers show an account to others as well, or no more. */
+static void share(struct act *a, const char *id)
+{
+	char territory[37], array[48] = "[]", old[400];
+
+	sim_id_text(&a->w->territories[1 + sim_draw(SIM_TERRITORIES - 1)],
+		    territory);
+	if (sim_draw(3) > 0)
+		(void)snprintf(array, sizeof array, "[\"%s\"]", territory);
+	ask(a, old, sizeof old,
+	    "SELECT coalesce(shared_with, '[]') FROM account WHERE id = '%s'",
+	    id);
+	if (strcmp(old, array) == 0)
+		return;
+	(void)note(a, SIM_SET, SIM_ACCOUNT, 2, id, array);
+	run(a, "UPDATE account SET shared_with = '%s' WHERE id = '%s'", array,
+	    id);
+}
+
 static void edit_account(struct act *a)
 {
 	static const uint8_t texts[] = { 3, 4, 0, 5 };
@@ -194,6 +213,10 @@ static void edit_account(struct act *a)
 	pick(a, "account", "1", id);
 	if (id[0] == '\0')
 		return;
+	if (a->w->people[a->d->user].role != SAT_ROLE_REP && sim_draw(4) == 1) {
+		share(a, id);
+		return;
+	}
 	switch (sim_draw(9)) {
 	case 0:
 	case 1:
@@ -240,6 +263,21 @@ static void add_pair(struct act *a)
 	set_text(a, SIM_ACCOUNT, 4, account);
 }
 
+/* Where he has nothing to say: his replica cannot know, the server does. */
+static void trespass(struct act *a, const char *id, const char *v)
+{
+	unsigned home = a->w->people[a->d->user].home;
+	char territory[37];
+
+	sim_id_text(&a->w->territories[home == 5 ? 3 : 5], territory);
+	a->t->foreign = true;
+	(void)note(a, SIM_INSERT, SIM_ACCOUNT, 0, id, v);
+	run(a,
+	    "INSERT INTO account(id, name, territory_id)"
+	    " VALUES('%s', '%s', '%s')",
+	    id, v, territory);
+}
+
 static void add_rows(struct act *a)
 {
 	char account[37], visit[37], id[37], v[24];
@@ -249,6 +287,11 @@ static void add_rows(struct act *a)
 	pick(a, "account", "1", account);
 	switch (sim_draw(4)) {
 	case 0:
+		if (a->w->people[a->d->user].role == SAT_ROLE_REP &&
+		    sim_draw(6) == 1) {
+			trespass(a, id, v);
+			return;
+		}
 		(void)note(a, SIM_INSERT, SIM_ACCOUNT, 0, id, v);
 		run(a, "INSERT INTO account(id, name) VALUES('%s', '%s')", id,
 		    v);

@@ -53,11 +53,12 @@ static void draw_swarm(struct sim_swarm *o, uint64_t seed)
 	o->srv_eio = maybe(&s, 25);
 	o->notice_ms = 30 + maybe(&s, 15000);
 	o->focus = maybe(&s, 4);
-	o->step = maybe(&s, 20);
+	o->step = maybe(&s, 50);
 	o->admin = maybe(&s, 80);
 	o->move = maybe(&s, 60);
-	o->grant = maybe(&s, 30);
-	o->remove = maybe(&s, 30);
+	o->grant = maybe(&s, 80);
+	o->remove = maybe(&s, 80);
+	o->restore = upto(&s, 4) == 0 ? 1 + upto(&s, 60) : 0;
 	o->skew_ms = skews[upto(&s, 5)];
 }
 
@@ -65,6 +66,7 @@ static void phases(struct sim_world *w)
 {
 	char why[300] = "";
 	uint64_t healed;
+	bool again = false;
 
 	(void)sim_server_start(w);
 	for (unsigned i = 0; i < w->count; i++) {
@@ -86,6 +88,13 @@ static void phases(struct sim_world *w)
 		sim_world_until(w, sim_now + 500);
 		if (w->fail[0] != '\0')
 			return;
+		/* What was parked after a restore and is decided since is told
+		 * with the next WELCOME. */
+		if (w->srv.restores > 0 && sim_now > healed + 40000 && !again) {
+			again = true;
+			for (unsigned i = 0; i < w->count; i++)
+				sim_net_cut(&w->devices[i].keys);
+		}
 	} while (!sim_converged(w, why, sizeof why) &&
 		 sim_now < healed + LIVENESS_MS);
 	if (!sim_converged(w, why, sizeof why)) {
@@ -97,7 +106,16 @@ static void phases(struct sim_world *w)
 
 bool sim_run(struct sim_world *w, uint64_t seed)
 {
-	draw_swarm(&w->swarm, seed);
+	struct sim_swarm swarm;
+
+	draw_swarm(&swarm, seed);
+	return sim_run_with(w, seed, &swarm);
+}
+
+bool sim_run_with(struct sim_world *w, uint64_t seed,
+		  const struct sim_swarm *swarm)
+{
+	w->swarm = *swarm;
 	sim_net = (struct sim_net_options){ .latency_ms = w->swarm.latency_ms,
 					    .split = w->swarm.split };
 	sim_world_init(w, seed);
@@ -105,36 +123,6 @@ bool sim_run(struct sim_world *w, uint64_t seed)
 	sim_rng_note(&w->rng, w->steps);
 	sim_world_fini(w);
 	return w->fail[0] == '\0';
-}
-
-/* ---- mutants and marks --------------------------------------------------- */
-
-enum { MARKS_MAX = 256 };
-
-unsigned sim_mutant;
-static uint64_t mark_hits[MARKS_MAX], mark_seeds[MARKS_MAX];
-
-void sim_mark(unsigned number)
-{
-	if (number < MARKS_MAX)
-		mark_hits[number]++;
-}
-
-static void count_marks(void)
-{
-	for (unsigned i = 0; i < MARKS_MAX; i++) {
-		mark_seeds[i] += mark_hits[i] > 0;
-		mark_hits[i] = 0;
-	}
-}
-
-static void report_marks(uint64_t seeds)
-{
-	for (unsigned i = 0; sim_mark_names[i] != NULL; i++)
-		(void)printf("%6.2f %% of seeds  %s%s\n",
-			     100.0 * (double)mark_seeds[i] / (double)seeds,
-			     sim_mark_names[i],
-			     mark_seeds[i] == 0 ? "  NEVER" : "");
 }
 
 static double seconds(void)
@@ -217,8 +205,7 @@ int main(int argc, char **argv)
 	sim_mutant = 0; /* the image is sound */
 	sim_template(w->trace);
 	sim_mutant = mutant;
-	count_marks();
-	memset(mark_seeds, 0, sizeof mark_seeds);
+	sim_marks_clear();
 	(void)printf("template %.2f s\n", seconds() - began);
 	began = seconds();
 	if (seeds != NULL)
@@ -232,7 +219,7 @@ int main(int argc, char **argv)
 			(void)printf("seed %lu: %s\n",
 				     (unsigned long)(seed + i), w->fail);
 		}
-		count_marks();
+		sim_marks_seed();
 		if (until_failure && failed > 0)
 			break;
 		steps += w->steps;
@@ -244,7 +231,7 @@ int main(int argc, char **argv)
 		     (double)count / (seconds() - began), (unsigned long)steps,
 		     (unsigned long)crashes, (unsigned long)w->rng.hash);
 	if (marks)
-		report_marks(count);
+		sim_marks_report(count);
 	sim_rng_fini(&w->rng);
 	sim_ops_fini(&w->ops);
 	free(w);

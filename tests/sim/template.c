@@ -135,6 +135,26 @@ static void put_people(struct sat_engine *e, struct sim_world *w)
 	MUST(sat_engine_rights_changed(e, &err));
 }
 
+/* Long texts, so that a fresh device is sent more than one page. */
+static void put_notes(struct sat_engine *e)
+{
+	static const char *const columns[] = { "account_id", "body" };
+	struct sat_value v[2];
+	struct sat_id id, account;
+	char body[1200];
+
+	for (unsigned i = 0; i < 12; i++) {
+		id = made_id(80 + i);
+		account = made_id(60 + i % 6);
+		for (size_t k = 0; k + 1 < sizeof body; k++)
+			body[k] = (char)('a' + sim_mix(i * 5000 + k) % 26);
+		body[sizeof body - 1] = '\0';
+		v[0] = sat_value_id(&account);
+		v[1] = sat_value_text(sat_slice_str(body));
+		put(e, "note", &id, columns, v, 2);
+	}
+}
+
 /* Some accounts to begin with. */
 static void put_accounts(struct sat_engine *e, struct sim_world *w)
 {
@@ -221,6 +241,7 @@ static void make_server(struct sim_world *w)
 	MUST(sat_engine_commit(e, &info, &err));
 	MUST(sat_engine_begin(e, SIM_EPOCH_MS + 20, &err));
 	put_accounts(e, w);
+	put_notes(e);
 	MUST(sat_engine_commit(e, &info, &err));
 	for (unsigned i = 0; i < w->count; i++) {
 		char name[16];

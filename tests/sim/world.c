@@ -7,6 +7,7 @@
 
 #include "common/log.h"
 #include "common/text.h"
+#include "server/commit/recover.h"
 
 struct sim_world *sim_world;
 
@@ -149,6 +150,9 @@ void sim_device_crash(struct sim_world *w, struct sim_device *d)
 		sim_disk_kill(d->disk);
 	d->wait_event = false;
 	d->start_ms = sim_now + 1 + sim_draw(8000);
+	/* Nobody notes a step of the clock while the daemon is down. */
+	if (w->swarm.step > 0 && sim_draw(3) == 1)
+		d->machine.skew_ms += (int64_t)sim_draw(200000000) - 100000000;
 }
 
 void sim_device_open_app(struct sim_world *w, struct sim_device *d)
@@ -203,6 +207,51 @@ int64_t sim_number(struct sqlite3 *db, const char *sql)
 	return n;
 }
 
+/* As the server does it when its journal knows more than the database. */
+static bool restore(struct sim_world *w)
+{
+	uint8_t random[16] = { 9, 9, (uint8_t)(w->srv.restores + 1) };
+	struct sat_epoch_start how = { .why = "restore",
+				       .past = w->ops.head,
+				       .past_replica = 100,
+				       .random = random };
+	struct sat_commit_info info;
+	struct sat_store *store = NULL;
+	struct sat_engine *e = NULL;
+	struct sat_err err;
+	int rc;
+
+	w->srv.restore = false;
+	sim_disk_eio(w->srv.disk, 0);
+	sim_disk_full(w->srv.disk, false);
+	w->srv.restores++;
+	sim_trace(w, "the server is restored as it was at %lu",
+		  (unsigned long)w->srv.backup_head);
+	sim_disk_copy(w->srv.disk, w->srv.backup);
+	sim_ops_restore(&w->ops, w->srv.backup_head);
+	how.past_replica += (uint32_t)(10000 * w->srv.restores);
+	rc = sat_store_open_sqlite("srv/satchel.db", true, false, &store, &err);
+	if (rc == SAT_OK)
+		rc = sat_engine_open(store, &e, &err);
+	if (rc == SAT_OK)
+		rc = sat_engine_begin(e, sim_wall_ms(NULL), &err);
+	if (rc == SAT_OK)
+		rc = sat_engine_new_epoch(e, &how, &err);
+	for (unsigned i = 0; rc == SAT_OK && i < w->srv.self_count; i++)
+		rc = sat_engine_old_self(e, w->srv.selves[i], &err);
+	if (rc == SAT_OK)
+		rc = sat_engine_commit(e, &info, &err);
+	if (rc == SAT_OK) /* as the journal keeps them */
+		w->srv.selves[w->srv.self_count++] = sat_engine_self(e);
+	if (e != NULL)
+		sat_engine_close(e);
+	if (store != NULL)
+		sat_store_close(store);
+	if (rc != SAT_OK)
+		sim_fail(w, "the restore failed: %s", err.msg);
+	return rc == SAT_OK;
+}
+
 bool sim_server_start(struct sim_world *w)
 {
 	struct sat_server_options o = {
@@ -218,6 +267,8 @@ bool sim_server_start(struct sim_world *w)
 
 	sim_here = &w->srv.machine;
 	w->srv.start_ms = 0;
+	if (w->srv.restore && !restore(w))
+		return false;
 	rc = sat_server_start(&o, &w->srv.server, &err);
 	sim_here = NULL;
 	if (rc == SAT_OK) {
@@ -461,6 +512,7 @@ void sim_world_fini(struct sim_world *w)
 	for (unsigned i = 0; i < w->count; i++)
 		sim_disk_free(w->devices[i].disk);
 	sim_disk_free(w->srv.disk);
+	sim_disk_free(w->srv.backup);
 	sat_config_free(w->server_config);
 	sat_config_free(w->device_config);
 }

@@ -78,8 +78,12 @@ struct sim_server {
 	struct sat_server *server; /* NULL: down */
 	bool stopped, power;
 	uint64_t start_ms, full_until, eio_until;
-	uint64_t admin_out; /* jobs under way */
-	uint64_t heads;     /* commits         */
+	uint64_t admin_out;      /* jobs under way */
+	uint64_t heads;          /* commits         */
+	struct sim_disk *backup; /* NULL: none yet */
+	uint64_t backup_head, restores;
+	bool restore;                   /* it comes up again as it was then */
+	uint32_t selves[4], self_count; /* its numbers since */
 };
 
 struct sim_world {
@@ -110,6 +114,9 @@ void sim_template_free(void);
 
 /* A whole run. false: w->fail says what was wrong. */
 bool sim_run(struct sim_world *w, uint64_t seed);
+/* The same with other options than the seed's own. */
+bool sim_run_with(struct sim_world *w, uint64_t seed,
+		  const struct sim_swarm *swarm);
 
 /* ---- for the files of the world ------------------------------------------ */
 
@@ -142,6 +149,8 @@ void sim_admin(struct sim_world *w, sat_server_job_cb fn, void *arg);
 /* check.c */
 void sim_check_device(struct sim_world *w, struct sim_device *d);
 void sim_check_end(struct sim_world *w);
+/* That replica's digest differs from the server's. */
+void sim_check_digest(struct sim_world *w, struct sat_replica *r);
 bool sim_converged(struct sim_world *w, char *why, size_t n);
 /* A connection to the server's database as it is; NULL when it cannot be. */
 struct sqlite3 *sim_server_reader(void);
