@@ -57,8 +57,8 @@ add_library(sim_programs OBJECT ${sim_programs}
 add_library(sim_world OBJECT ${sim_catalogue} ${sim_names}
 	sim/world.c sim/template.c sim/acts.c sim/people.c sim/check.c
 	sim/oracle.c sim/ops.c sim/rng.c sim/loop.c sim/fiber.c sim/net.c
-	sim/wrap.c sim/marks.c sim/vfs.c sim/vfs_disk.c)
-add_executable(sim sim/sim.c)
+	sim/wrap.c sim/marks.c sim/stamps.c sim/vfs.c sim/vfs_disk.c)
+add_executable(sim sim/sim.c sim/shrink.c)
 add_dependencies(sim_programs sat_catalogue)
 set_source_files_properties(${PROJECT_BINARY_DIR}/proto/catalogue_builtin.c
 	PROPERTIES GENERATED TRUE)

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FIELDS = 12, TAGS = 16, LWW_SURE_MS = 40000 };
+enum { FIELDS = 12, TAGS = 16, LWW_SURE_MS = 5000 };
 
 struct set_field {
 	bool set;

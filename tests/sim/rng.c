@@ -1,6 +1,7 @@
 #include "tests/sim/rng.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/base.h"
 
@@ -25,6 +26,15 @@ void sim_rng_play(struct sim_rng *r)
 	r->at = 0;
 	r->play = true;
 	r->hash = 0;
+}
+
+void sim_rng_load(struct sim_rng *r, const uint32_t *tape, size_t len)
+{
+	SAT_ASSERT(len <= r->cap);
+	if (len > 0)
+		memmove(r->tape, tape, len * sizeof *tape);
+	r->len = len;
+	sim_rng_play(r);
 }
 
 void sim_rng_fini(struct sim_rng *r)

@@ -17,6 +17,8 @@ struct sim_rng {
 void sim_rng_seed(struct sim_rng *r, uint64_t seed);
 /* Play the tape that is there; behind its end everything is 0. */
 void sim_rng_play(struct sim_rng *r);
+/* Have this tape played. */
+void sim_rng_load(struct sim_rng *r, const uint32_t *tape, size_t len);
 void sim_rng_fini(struct sim_rng *r);
 uint32_t sim_rng_draw(void *r, uint32_t bound);
 uint64_t sim_mix(uint64_t x);

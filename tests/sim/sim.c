@@ -2,6 +2,7 @@
  *
  *   sim [--seed N] [--count N] [--seconds N] [--trace] [--seeds FILE]
  */
+#include "tests/sim/shrink.h"
 #include "tests/sim/world.h"
 
 #include "tests/sim/hooks.h"
@@ -162,6 +163,8 @@ static void usage(void)
 		"  --seed N    the first seed (1)\n"
 		"  --count N   so many seeds (1)\n"
 		"  --mutant N  with that bug (hooks.py list), until it shows\n"
+		"  --shrink    make the first one that fails smaller, and "
+		"trace it\n"
 		"  --marks     say how many seeds reached which place\n"
 		"  --trace     say what happens");
 }
@@ -170,7 +173,7 @@ int main(int argc, char **argv)
 {
 	struct sim_world *w = calloc(1, sizeof *w);
 	uint64_t seed = 1, count = 1, failed = 0, steps = 0, crashes = 0;
-	bool until_failure = false, marks = false;
+	bool until_failure = false, marks = false, shrink = false;
 	const char *seeds = NULL;
 	unsigned mutant;
 	double began;
@@ -187,6 +190,8 @@ int main(int argc, char **argv)
 			until_failure = true;
 		} else if (strcmp(argv[i], "--seeds") == 0 && i + 1 < argc) {
 			seeds = argv[++i];
+		} else if (strcmp(argv[i], "--shrink") == 0) {
+			until_failure = shrink = true;
 		} else if (strcmp(argv[i], "--marks") == 0) {
 			marks = true;
 		} else if (strcmp(argv[i], "--trace") == 0) {
@@ -218,6 +223,8 @@ int main(int argc, char **argv)
 			failed++;
 			(void)printf("seed %lu: %s\n",
 				     (unsigned long)(seed + i), w->fail);
+			if (shrink)
+				sim_shrink(w, seed + i);
 		}
 		sim_marks_seed();
 		if (until_failure && failed > 0)

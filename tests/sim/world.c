@@ -440,6 +440,12 @@ void sim_world_until(struct sim_world *w, uint64_t ms)
 		sim_now = ms;
 }
 
+static int64_t wall_now(void *arg)
+{
+	(void)arg;
+	return sim_wall_ms(sim_here);
+}
+
 /* ---- beginning and end --------------------------------------------------- */
 
 static void device_init(struct sim_world *w, unsigned no)
@@ -464,7 +470,7 @@ void sim_world_init(struct sim_world *w, uint64_t seed)
 
 	sim_world = w;
 	sim_loop_init(sim_rng_draw, &w->rng);
-	vo.wall_ms = NULL;
+	vo.wall_ms = wall_now;
 	sim_vfs_install(&vo);
 	sqlite3_test_control(SQLITE_TESTCTRL_PRNG_SEED,
 			     (int)(sim_mix(seed) | 1), NULL);

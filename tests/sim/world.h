@@ -149,6 +149,7 @@ void sim_admin(struct sim_world *w, sat_server_job_cb fn, void *arg);
 /* check.c */
 void sim_check_device(struct sim_world *w, struct sim_device *d);
 void sim_check_end(struct sim_world *w);
+void sim_check_stamps(struct sim_world *w); /* stamps.c */
 /* That replica's digest differs from the server's. */
 void sim_check_digest(struct sim_world *w, struct sat_replica *r);
 bool sim_converged(struct sim_world *w, char *why, size_t n);
