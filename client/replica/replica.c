@@ -332,14 +332,14 @@ int sat_replica_status(struct sat_replica *r, struct sat_replica_status *ret,
 	int64_t conflicts, counts[6] = { 0 };
 	static const char *const queries[6] = {
 		"SELECT count(*) FROM _satchel_rejected",
-		"SELECT (SELECT count(DISTINCT t || id) FROM _satchel_pending)"
-		" + (SELECT count(*) FROM _satchel_intent)"
-		" + (SELECT count(*) FROM satchel_resolve)",
+		("SELECT (SELECT count(DISTINCT t || id) FROM _satchel_pending)"
+		 " + (SELECT count(*) FROM _satchel_intent)"
+		 " + (SELECT count(*) FROM satchel_resolve)"),
 		"SELECT count(*) FROM _satchel_outbox WHERE state IN (0, 3)",
 		"SELECT count(*) FROM _satchel_row",
 		"SELECT count(DISTINCT t || id) FROM _satchel_ghost",
-		"SELECT ifnull(sum(rows), 0) FROM _satchel_outbox"
-		" WHERE state IN (0, 3)",
+		("SELECT ifnull(sum(rows), 0) FROM _satchel_outbox"
+		 " WHERE state IN (0, 3)"),
 	};
 	int rc = sat_facts_load(r, err);
 

@@ -16,8 +16,10 @@
 
 enum { SAID_MAX = 64 };
 
+enum said_kind { SAID_ROWS, SAID_EVICT, SAID_VERDICT, SAID_CHECKPOINT };
+
 struct said {
-	enum { SAID_ROWS, SAID_EVICT, SAID_VERDICT, SAID_CHECKPOINT } kind;
+	enum said_kind kind;
 	union {
 		struct sat_msg_rows rows;
 		struct sat_msg_evict evict;
@@ -60,7 +62,7 @@ int __wrap_sat_replica_checkpoint(struct sat_replica *r,
 				  int64_t now_raw_ms, uint64_t *ret_harvested,
 				  bool *ret_digest_ok, struct sat_err *err);
 
-static struct said *say(int kind)
+static struct said *say(enum said_kind kind)
 {
 	assert_true(record.count < SAID_MAX);
 	record.list[record.count].kind = kind;
