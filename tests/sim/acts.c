@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/text.h"
+#include "server/commit/recover.h"
 #include "tests/sim/people.h"
 
 /* ---- something goes wrong ------------------------------------------------ */
@@ -236,6 +237,12 @@ static void submit(struct sim_world *w, struct admin_act *a,
 	sim_here = NULL;
 }
 
+static int close_window(struct sat_engine *e, void *arg, struct sat_err *err)
+{
+	(void)arg;
+	return sat_engine_recovery_close(e, err);
+}
+
 static struct admin_act *new_act(void)
 {
 	struct admin_act *a = calloc(1, sizeof *a);
@@ -330,6 +337,12 @@ static void administer(struct sim_world *w)
 		sim_people_changed(w, a->user);
 		submit(w, a, remove_grant);
 	}
+}
+
+void sim_close_window(struct sim_world *w)
+{
+	sim_trace(w, "the operator closes the window of the restore");
+	submit(w, new_act(), close_window);
 }
 
 /* ---- one action ---------------------------------------------------------- */

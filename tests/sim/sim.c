@@ -67,7 +67,7 @@ static void phases(struct sim_world *w)
 {
 	char why[300] = "";
 	uint64_t healed;
-	bool again = false;
+	bool again = false, closed = false;
 
 	(void)sim_server_start(w);
 	for (unsigned i = 0; i < w->count; i++) {
@@ -91,6 +91,11 @@ static void phases(struct sim_world *w)
 			return;
 		/* What was parked after a restore and is decided since is told
 		 * with the next WELCOME. */
+		if (w->srv.restores > 0 && sim_now > healed + 35000 &&
+		    !closed) {
+			closed = true;
+			sim_close_window(w);
+		}
 		if (w->srv.restores > 0 && sim_now > healed + 40000 && !again) {
 			again = true;
 			for (unsigned i = 0; i < w->count; i++)

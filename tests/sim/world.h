@@ -143,8 +143,9 @@ void sim_device_look(struct sim_world *w, struct sim_device *d);
 /* One thing that somebody does, or that happens (acts.c). */
 void sim_act(struct sim_world *w);
 void sim_heal(struct sim_world *w);
-/* Work for the server's committer; done is called or the server died. */
-void sim_admin(struct sim_world *w, sat_server_job_cb fn, void *arg);
+/* The operator waits for nobody any more: not every device that was enrolled
+ * takes part in a run. */
+void sim_close_window(struct sim_world *w);
 
 /* check.c */
 void sim_check_device(struct sim_world *w, struct sim_device *d);
