@@ -101,6 +101,7 @@ static void break_machines(struct sim_world *w)
 			w->srv.backup = sim_disk_new("backup");
 			sim_disk_copy(w->srv.backup, w->srv.disk);
 			w->srv.backup_head = w->ops.head;
+			w->srv.backup_count = w->ops.group_at;
 			sim_trace(w, "the server is backed up");
 		} else if (w->srv.restores < 2) {
 			w->srv.restore = true;

@@ -92,9 +92,8 @@ void sim_ops_abandon(struct sim_ops *o)
 	o->verdict_count = o->group_at;
 }
 
-void sim_ops_restore(struct sim_ops *o, uint64_t head)
+void sim_ops_restore(struct sim_ops *o, size_t count)
 {
-	for (size_t i = 0; i < o->verdict_count; i++)
-		o->verdicts[i].lost =
-			o->verdicts[i].lost || o->verdicts[i].commit > head;
+	for (size_t i = count; i < o->verdict_count; i++)
+		o->verdicts[i].lost = true;
 }

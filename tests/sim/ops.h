@@ -84,7 +84,7 @@ void sim_ops_verdict(struct sim_ops *o, uint32_t replica, uint64_t seq,
 		     int status);
 void sim_ops_commit(struct sim_ops *o, uint64_t head);
 void sim_ops_abandon(struct sim_ops *o);
-/* The server is what it was at that head. */
-void sim_ops_restore(struct sim_ops *o, uint64_t head);
+/* The server is what it was when so many verdicts were committed. */
+void sim_ops_restore(struct sim_ops *o, size_t count);
 
 #endif

@@ -228,7 +228,7 @@ static bool restore(struct sim_world *w)
 	sim_trace(w, "the server is restored as it was at %lu",
 		  (unsigned long)w->srv.backup_head);
 	sim_disk_copy(w->srv.disk, w->srv.backup);
-	sim_ops_restore(&w->ops, w->srv.backup_head);
+	sim_ops_restore(&w->ops, w->srv.backup_count);
 	how.past_replica += (uint32_t)(10000 * w->srv.restores);
 	rc = sat_store_open_sqlite("srv/satchel.db", true, false, &store, &err);
 	if (rc == SAT_OK)

@@ -82,6 +82,7 @@ struct sim_server {
 	uint64_t heads;          /* commits         */
 	struct sim_disk *backup; /* NULL: none yet */
 	uint64_t backup_head, restores;
+	size_t backup_count;            /* verdicts then */
 	bool restore;                   /* it comes up again as it was then */
 	uint32_t selves[4], self_count; /* its numbers since */
 };
