@@ -78,7 +78,10 @@ enum sat_setting_type {
 	  "server.")                                                           \
 	X(CHECKPOINT_PAGES, "checkpoint_pages", INT, "pages", "400", 50,       \
 	  100000, true, CLIENT,                                                \
-	  "The replica's write-ahead log is folded in above this size.")
+	  "The replica's write-ahead log is folded in above this size.")       \
+	X(REHASH_SECONDS, "rehash_seconds", INT, "s", "120", 1, 86400, true,   \
+	  CLIENT,                                                              \
+	  "Some of the replica's rows are checked for damage this often.")
 
 enum sat_setting_id {
 #define SAT_SETTING_ID(id, ...) SAT_CFG_##id,

@@ -374,6 +374,19 @@ static int take_message(struct reader *r, const struct sat_key_table *t,
 	return SAT_OK;
 }
 
+static bool repair_fits(const struct sat_msg_repair *m)
+{
+	size_t sum = m->step == SAT_REPAIR_SCOPES ? SAT_REPAIR_SCOPE_BYTES : 16;
+
+	return m->no != 0 && m->id_count <= SAT_REPAIR_IDS_MAX &&
+	       m->count <= SAT_REPAIR_IDS_MAX &&
+	       m->ranges.len % (SAT_REPAIR_RANGES / 8) == 0 &&
+	       m->sums.len % sum == 0 &&
+	       (m->step != SAT_REPAIR_SUMS || m->sums.len == 0 ||
+		m->sums.len == sum * SAT_REPAIR_RANGES) &&
+	       m->list.len % SAT_REPAIR_LIST_BYTES == 0;
+}
+
 /* What one key alone cannot tell. */
 static int judge(const struct sat_msg *m, struct sat_err *err)
 {
@@ -383,6 +396,9 @@ static int judge(const struct sat_msg *m, struct sat_err *err)
 	    (p->seq == 0 || p->bytes.len == 0 || p->bytes.len > p->total))
 		return sat_err_set(err, SAT_E_PROTO, 0, "message",
 				   "PUSH: seq, part and total do not fit");
+	if (m->type == SAT_MSG_REPAIR && !repair_fits(&m->repair))
+		return sat_err_set(err, SAT_E_PROTO, 0, "message",
+				   "REPAIR: number, step and lists do not fit");
 	if (m->type == SAT_MSG_HELLO &&
 	    m->hello.version_min > m->hello.version_max)
 		return sat_err_set(err, SAT_E_PROTO, 0, "message",

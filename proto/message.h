@@ -20,6 +20,13 @@ enum {
 	SAT_VERDICT_FIELDS_MAX = 4096, /* conflicts named in one VERDICT    */
 	SAT_PUSH_PART_BYTES = 256 * 1024, /* what a device puts in one PUSH */
 	SAT_ROWS_PART_BYTES = 512 * 1024, /* of a page in one ROWS          */
+	SAT_REPAIR_ASKS_MAX = 4096,   /* on one connection                  */
+	SAT_REPAIR_RANGES = 256,      /* of one scope                       */
+	SAT_REPAIR_IDS_MAX = 256,     /* asked for in one REPAIR            */
+	SAT_REPAIR_SCOPES_MAX = 4096, /* sums of scopes in one answer       */
+	SAT_REPAIR_LIST_MAX = 32768,  /* rows listed in one answer          */
+	SAT_REPAIR_SCOPE_BYTES = 20,  /* one scope with its sum             */
+	SAT_REPAIR_LIST_BYTES = 26,   /* one row in a list                  */
 };
 
 enum sat_msg_type {
@@ -136,7 +143,7 @@ struct sat_msg_verdict {
  * form). refs: only ids and seqs, for rows this device was sent already.
  * more: the page goes on in the next frame of this connection, which is a
  * ROWS with the same scope, table and refs; so a row larger than a frame can
- * travel. */
+ * travel. repair: they were asked for, and replace what is held. */
 enum { SAT_AUTHOR_BYTES = 20, SAT_AUTHORS_MAX = 1024 };
 
 struct sat_msg_rows {
@@ -148,6 +155,7 @@ struct sat_msg_rows {
 	/* With a page's first part: whose replicas its metadata names. Each a
 	 * replica (u32, big-endian) and the id of its user. */
 	struct sat_slice authors;
+	bool repair;
 };
 
 struct sat_msg_evict {
@@ -183,6 +191,34 @@ struct sat_msg_credit {
 struct sat_msg_mark {
 	struct sat_slice at;
 };
+
+/* What a device asks for when its digest is not the server's, and the answer
+ * to it under the same number. */
+enum sat_repair_step {
+	SAT_REPAIR_SCOPES = 0, /* the sums of the scopes                 */
+	SAT_REPAIR_SUMS = 1,   /* those of the ranges of one scope       */
+	SAT_REPAIR_LIST = 2,   /* ids and hashes of the rows in some     */
+	SAT_REPAIR_ROWS = 3,   /* these rows                             */
+};
+
+struct sat_msg_repair {
+	uint32_t no; /* asks of a connection are numbered upwards from 1 */
+	enum sat_repair_step step;
+	uint32_t scope;          /* SCOPES: the first one of interest    */
+	struct sat_slice ranges; /* LIST: which, a bitmap of 32 bytes    */
+	uint32_t table_no;       /* ROWS */
+	const struct sat_id *ids;
+	uint32_t id_count;
+	bool more; /* ask: others follow, no CHECKPOINT yet; answer: there
+		      is more than it holds                              */
+	struct sat_slice sums; /* SCOPES: each u32 scope and its sum; SUMS:
+				  the sums of all ranges; else empty     */
+	struct sat_slice list; /* each u16 table, id, low half of the hash */
+	uint32_t count;        /* ROWS: so many of the ids were answered */
+};
+
+/* In which range of its scope a row is. */
+uint8_t sat_repair_range(uint32_t table_no, const struct sat_id *id);
 
 struct sat_msg_catalogue {
 	uint32_t version;
@@ -277,6 +313,7 @@ struct sat_msg {
 		struct sat_rights grant;
 		struct sat_msg_catalogue catalogue;
 		struct sat_msg_mark mark;
+		struct sat_msg_repair repair;
 		struct sat_msg_ping ping; /* PING and PONG */
 		struct sat_msg_error error;
 		struct sat_msg_wipe wipe;

@@ -1,15 +1,20 @@
 #include "proto/message_keys.h"
 
+#include <string.h>
+
 /* Enums are written and read as 32-bit numbers through their offsets. */
 _Static_assert(sizeof(enum sat_role) == sizeof(uint32_t), "enum size");
 _Static_assert(sizeof(enum sat_verdict_status) == sizeof(uint32_t),
 	       "enum size");
+_Static_assert(sizeof(enum sat_repair_step) == sizeof(uint32_t), "enum size");
 
 enum { MUST = true, MAY = false };
 enum {
 	JSON_BYTES_MAX = 3 * 1024 * 1024, /* room for the rest below 4 MiB */
 	PART_BYTES_MAX = 1024 * 1024,
 	PEM_BYTES_MAX = 16 * 1024,
+	SUMS_BYTES_MAX = SAT_REPAIR_SCOPES_MAX * SAT_REPAIR_SCOPE_BYTES,
+	LIST_BYTES_MAX = SAT_REPAIR_LIST_MAX * SAT_REPAIR_LIST_BYTES,
 };
 
 #define AT(s, m) ((uint16_t)offsetof(struct s, m))
@@ -94,6 +99,7 @@ static const struct sat_key rows[] = {
 	BYTES(5, BIN, MUST, sat_msg_rows, page, SAT_UNZIP_BYTES_MAX),
 	BYTES(6, BIN, MAY, sat_msg_rows, authors,
 	      SAT_AUTHOR_BYTES *SAT_AUTHORS_MAX),
+	KEY(7, BOOL, MAY, sat_msg_rows, repair),
 };
 
 static const struct sat_key evict[] = {
@@ -134,6 +140,19 @@ static const struct sat_key catalogue[] = {
 
 static const struct sat_key mark[] = {
 	BYTES(1, BIN, MUST, sat_msg_mark, at, 64),
+};
+
+static const struct sat_key repair[] = {
+	KEY(1, U32, MUST, sat_msg_repair, no),
+	CAPPED(2, U32, MUST, sat_msg_repair, step, SAT_REPAIR_ROWS),
+	KEY(3, U32, MAY, sat_msg_repair, scope),
+	BYTES(4, BIN, MAY, sat_msg_repair, ranges, SAT_REPAIR_RANGES / 8),
+	KEY(5, U32, MAY, sat_msg_repair, table_no),
+	COUNTED(6, IDS, MAY, sat_msg_repair, ids, id_count),
+	KEY(7, BOOL, MAY, sat_msg_repair, more),
+	BYTES(8, BIN, MAY, sat_msg_repair, sums, SUMS_BYTES_MAX),
+	BYTES(9, BIN, MAY, sat_msg_repair, list, LIST_BYTES_MAX),
+	KEY(10, U32, MAY, sat_msg_repair, count),
 };
 
 static const struct sat_key ping[] = {
@@ -210,6 +229,7 @@ static const struct sat_key_table tables[] = {
 	TABLE(GRANT, "GRANT", rights),
 	TABLE(CATALOGUE, "CATALOGUE", catalogue),
 	TABLE(MARK, "MARK", mark),
+	TABLE(REPAIR, "REPAIR", repair),
 	TABLE(PING, "PING", ping),
 	TABLE(PONG, "PONG", ping),
 	TABLE(ERROR, "ERROR", error),
@@ -240,6 +260,16 @@ const char *sat_msg_name(uint8_t type)
 	const struct sat_key_table *t = sat_msg_keys(type);
 
 	return t == NULL ? "unknown" : t->name;
+}
+
+uint8_t sat_repair_range(uint32_t table_no, const struct sat_id *id)
+{
+	uint8_t key[18] = { (uint8_t)(table_no >> 8), (uint8_t)table_no };
+
+	memcpy(key + 2, id->b, sizeof id->b);
+	return (uint8_t)(sat_hash_bytes((struct sat_slice){ key, sizeof key })
+				 .high >>
+			 56);
 }
 
 bool sat_msg_ignorable(uint8_t type)

@@ -321,6 +321,7 @@ static void json_status(const struct sat_cli *c, const struct sat_daemon *k,
 	sat_out_member(&o, "conflicts_open", SAT_OUT_INT,
 		       count_of(s->conflicts_open));
 	sat_out_member(&o, "rows", SAT_OUT_INT, count_of(s->rows));
+	sat_out_member(&o, "rows_repaired", SAT_OUT_INT, count_of(s->repaired));
 	sat_out_member(&o, "filling", SAT_OUT_BOOL, sat_value_int(s->filling));
 	sat_out_member(&o, "checkpoint_at", SAT_OUT_TIME,
 		       s->checkpoint_ms == 0 ? sat_value_null()
@@ -366,6 +367,13 @@ int sat_cli_status(struct sat_cli *c)
 		(long long)c->status.offset_ms);
 	(void)printf(SAT_TR(c, "digest: %s\n", "摘要：%s\n"),
 		     digest_word(c, &k));
+	if (c->status.repaired > 0)
+		(void)printf(
+			SAT_TR(c,
+			       "damaged on this device, fetched again: "
+			       "%llu rows repaired\n",
+			       "本机损坏并已重新获取：已修复 %llu 条记录\n"),
+			(unsigned long long)c->status.repaired);
 	print_connection(c, &k, refusal);
 	return SAT_CLI_OK;
 }

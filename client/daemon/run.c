@@ -20,7 +20,7 @@ struct daemon {
 	const struct sat_daemon_run *how;
 	uv_loop_t loop;
 	uv_signal_t term, intr;
-	uv_timer_t upkeep;
+	uv_timer_t upkeep, rehash;
 	char replica_path[4096], running_path[4096];
 	char host[256];
 	uint16_t port;
@@ -107,6 +107,7 @@ static void stop(struct daemon *d)
 	uv_close((uv_handle_t *)&d->term, NULL);
 	uv_close((uv_handle_t *)&d->intr, NULL);
 	uv_close((uv_handle_t *)&d->upkeep, NULL);
+	uv_close((uv_handle_t *)&d->rehash, NULL);
 	sat_local_close(d->local, quiet, NULL);
 	sat_agent_stop(d->agent, quiet, NULL);
 }
@@ -426,6 +427,13 @@ static void on_renew(void *arg)
 		(void)uv_timer_start(&d->upkeep, on_upkeep, 0, UPKEEP_MS);
 }
 
+static void on_rehash(uv_timer_t *timer)
+{
+	struct daemon *d = timer->data;
+
+	sat_agent_rehash(d->agent);
+}
+
 /* ---- starting ----------------------------------------------------------- */
 
 static int open_folder(struct daemon *d, struct sat_err *err)
@@ -511,6 +519,9 @@ static int start(struct daemon *d, struct sat_err *err)
 				       .greeting = "satcheld " SAT_VERSION,
 				       .on_call = on_call,
 				       .arg = d };
+	uint64_t rehash_ms =
+		(uint64_t)sat_config_int(d->config, SAT_CFG_REHASH_SECONDS) *
+		1000;
 	int rc = sat_agent_start(&a, &d->agent, err);
 
 	if (rc != SAT_OK)
@@ -523,10 +534,12 @@ static int start(struct daemon *d, struct sat_err *err)
 	(void)uv_signal_init(&d->loop, &d->term);
 	(void)uv_signal_init(&d->loop, &d->intr);
 	(void)uv_timer_init(&d->loop, &d->upkeep);
-	d->term.data = d->intr.data = d->upkeep.data = d;
+	(void)uv_timer_init(&d->loop, &d->rehash);
+	d->term.data = d->intr.data = d->upkeep.data = d->rehash.data = d;
 	(void)uv_signal_start(&d->term, on_signal, SIGTERM);
 	(void)uv_signal_start(&d->intr, on_signal, SIGINT);
 	(void)uv_timer_start(&d->upkeep, on_upkeep, UPKEEP_SOON_MS, UPKEEP_MS);
+	(void)uv_timer_start(&d->rehash, on_rehash, rehash_ms, rehash_ms);
 	if (d->how->once) {
 		d->wish.done = on_once_done;
 		d->wish.patient = d->how->patient;

@@ -14,14 +14,21 @@ static int no_memory(struct sat_err *err)
 
 /* ---- scopes of a row ----------------------------------------------------- */
 
+/* Scopes that cannot be read count as none; only a full count tells then what
+ * the digest should be. */
 static int scopes_of(struct sat_replica *r, const struct sat_held *held,
 		     uint32_t **ret, uint32_t *ret_count, struct sat_err *err)
 {
 	int rc = sat_numbers_unpack(&r->row, held->scopes, ret, ret_count);
 
-	return rc == SAT_OK ? rc
-			    : sat_err_set(err, rc, 0, "replica_apply",
-					  "the scopes of a row are damaged");
+	if (rc == SAT_OK)
+		return SAT_OK;
+	if (rc == SAT_E_NOMEM)
+		return no_memory(err);
+	r->facts.stale = 1;
+	*ret_count = 0;
+	*ret = sat_arena_array(&r->row, 1, sizeof **ret);
+	return *ret == NULL ? no_memory(err) : SAT_OK;
 }
 
 /* Sorted numbers with one more, or the same when it is there. */
@@ -321,6 +328,17 @@ static int arrive_new(struct sat_replica *r, const struct sat_table *t,
 				   : sat_state_show(r, t, id, &none, s, err);
 }
 
+/* What came by REPAIR replaces a state whatever its position, unless that one
+ * came since the last checkpoint: then it may be later than the answer. */
+static bool replaces(const struct sat_replica *r, const struct sat_held *old,
+		     const struct sat_state *s)
+{
+	if (s->seq > old->seq)
+		return true;
+	return s->repair &&
+	       !(old->seq > (uint64_t)r->facts.cursor && old->seq <= s->upto);
+}
+
 int sat_row_arrive(struct sat_replica *r, const struct sat_table *t,
 		   const struct sat_id *id, uint32_t scope, struct sat_state *s,
 		   struct sat_err *err)
@@ -337,7 +355,6 @@ int sat_row_arrive(struct sat_replica *r, const struct sat_table *t,
 	if (rc != SAT_OK || taken)
 		return rc;
 	rc = sat_held_peek(r, t, id, &old, err);
-
 	if (rc == SAT_OK)
 		rc = scopes_of(r, &old, &scopes, &before, err);
 	if (rc != SAT_OK)
@@ -350,7 +367,7 @@ int sat_row_arrive(struct sat_replica *r, const struct sat_table *t,
 		return no_memory(err);
 	if (old.known)
 		h = stored_hash(r, t, id, &old);
-	if (old.known && s->seq <= old.seq) {
+	if (old.known && !replaces(r, &old, s)) {
 		sat_digest_add(r, h, s->scope_count - before);
 		return s->scope_count == before
 			       ? SAT_OK
@@ -501,9 +518,12 @@ static int leave_lost(struct sat_replica *r, const struct sat_table *t,
 	uint32_t *scopes, n;
 	int rc = sat_numbers_unpack(&r->row, packed, &scopes, &n);
 
+	if (rc == SAT_E_CORRUPT) { /* the next checkpoint finds it */
+		r->facts.stale = 1;
+		return SAT_OK;
+	}
 	if (rc != SAT_OK)
-		return sat_err_set(err, rc, 0, "replica_scopes",
-				   "the scopes of a row are damaged");
+		return no_memory(err);
 	for (uint32_t i = 0; rc == SAT_OK && i < n; i++) {
 		if (!is_among(keep, count, scopes[i]))
 			rc = sat_row_leave(r, t, id, scopes[i], err);

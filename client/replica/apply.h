@@ -13,6 +13,8 @@ struct sat_state {
 	uint32_t *scopes;               /* sorted */
 	uint32_t scope_count;
 	bool siblings; /* the list of siblings must be looked at */
+	bool repair;   /* asked for                              */
+	uint64_t upto; /* with repair: the checkpoint's cursor   */
 };
 
 /* Once before many rows are applied: what does not exist at all need not be

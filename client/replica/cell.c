@@ -340,7 +340,8 @@ int sat_numbers_unpack(struct sat_arena *a, struct sat_slice bytes,
 	if (numbers == NULL)
 		return SAT_E_NOMEM;
 	while (bytes.len > 0) {
-		if (!take_varint(&bytes, &v) || v > UINT32_MAX)
+		if (!take_varint(&bytes, &v) || v > UINT32_MAX ||
+		    (n > 0 && v <= numbers[n - 1]))
 			return SAT_E_CORRUPT;
 		numbers[n++] = (uint32_t)v;
 	}

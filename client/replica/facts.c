@@ -33,7 +33,7 @@ static const struct fact {
 	FACT(server, FACT_TEXT),       FACT(schema, FACT_INT),
 	FACT(changes, FACT_INT),       FACT(settled, FACT_INT),
 	FACT(refused, FACT_INT),       FACT(floor, FACT_INT),
-	FACT(catching, FACT_INT),
+	FACT(catching, FACT_INT),      FACT(repaired, FACT_INT),
 #undef FACT
 };
 

@@ -152,6 +152,13 @@ static int fold_known(struct sat_replica *r, struct answer *x,
 
 	if (rc != SAT_OK || (held.known && held.seq >= s.seq))
 		return rc;
+	if (held.known && sat_numbers_unpack(&r->row, held.scopes, &s.scopes,
+					     &s.scope_count) == SAT_E_CORRUPT)
+		held.damaged = true;
+	if (held.damaged) { /* the next checkpoint will see to it */
+		r->facts.stale = 1;
+		return SAT_OK;
+	}
 	/* A row that has left and is only waited for. */
 	if (!held.known && !held.created)
 		return SAT_OK;

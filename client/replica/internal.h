@@ -67,7 +67,7 @@ enum { SAT_REPLICA_MARK_BYTES = 65 };
 struct sat_facts {
 	int64_t replica, epoch, seq, verdict_seq, cursor, grants, role;
 	int64_t offset_ms, checkpoint_ms, members, stale, digest_state;
-	int64_t refresh, catalogue, grants_pulled, schema;
+	int64_t refresh, catalogue, grants_pulled, schema, repaired;
 	/* Row changes in all changesets made here; of these with a verdict;
 	 * of those the ones that were not accepted. */
 	int64_t changes, settled, refused;
@@ -89,6 +89,26 @@ struct sat_table_sql {
 	uint32_t rank;      /* tables it refers to have smaller ones   */
 };
 
+/* Rows found damaged that are not asked for yet. */
+struct sat_named_row {
+	uint16_t t; /* table no; 0: none */
+	struct sat_id id;
+};
+enum { SAT_DAMAGE_MAX = 4096 };
+struct sat_damage {
+	struct sat_named_row *rows; /* malloc, SAT_DAMAGE_MAX of them */
+	uint32_t count;
+	bool more; /* than fit */
+};
+
+/* Where the slices of hashing again stand. */
+struct sat_rehash_at {
+	uint16_t table; /* by index: the typed tables, behind the states */
+	bool typed;
+	struct sat_named_row row; /* the last one */
+	int64_t rowid;
+};
+
 struct sat_replica {
 	struct sat_db db;
 	struct sat_catalogue *catalogue;
@@ -102,8 +122,15 @@ struct sat_replica {
 	uint32_t step_count;
 	int64_t data_version;
 	uint32_t atomic_rows, step_rows; /* SAT_REPLICA_*_ROWS; tests      */
-	bool counted; /* all rows were hashed since the start      */
-	bool still;   /* our own connection runs no triggers       */
+	bool counted;   /* all rows were hashed since the start      */
+	bool left;      /* ... and scopes that are not ours were left */
+	bool recounted; /* ... and since the digests began to differ */
+	struct sat_hash last_digest; /* of the last checkpoint, and its rows */
+	uint64_t last_rows;
+	struct sat_damage damage;
+	struct sat_rehash_at rehash_at;
+	struct sat_narrow *narrow; /* narrow.c; NULL: nothing is sought  */
+	bool still; /* our own connection runs no triggers       */
 	/* Is there any at all? True when nobody has looked. Ghosts count as
 	 * orphans. */
 	bool any_dirty, any_orphan, any_base;
@@ -227,7 +254,7 @@ int sat_values_unpack(struct sat_arena *a, const struct sat_table *t,
 		      struct sat_slice bytes,
 		      struct sat_value **ret) SAT_MUST_CHECK;
 
-/* Sets of scope numbers as varints. */
+/* Sets of scope numbers, rising, as varints. */
 int sat_numbers_pack(struct sat_arena *a, const uint32_t *numbers,
 		     uint32_t count, struct sat_slice *ret) SAT_MUST_CHECK;
 int sat_numbers_unpack(struct sat_arena *a, struct sat_slice bytes,
@@ -249,6 +276,7 @@ struct sat_held {
 	bool has_base; /* its values are in _satchel_base                   */
 	bool created;  /* the overlay's first delta is an insert            */
 	bool inserts;  /* one of them is                                    */
+	bool damaged;  /* the state cannot be read: base is empty           */
 	uint64_t seq;  /* of the server state                               */
 	int64_t low;   /* low 8 bytes of its hash                           */
 	struct sat_slice meta, scopes;
@@ -448,12 +476,43 @@ int sat_images_collect(struct sat_replica *r, uint64_t floor,
 /* Forget what is staged, and the mark. stage.c */
 int sat_stage_drop(struct sat_replica *r, struct sat_err *err) SAT_MUST_CHECK;
 
+/* ---- rehash.c ----------------------------------------------------------- */
+
+/* A row as its content hashes now. Scopes in the row arena. */
+struct sat_rehashed {
+	struct sat_hash hash; /* zero: not alive, or not readable          */
+	bool same;            /* ... is the hash that was stored           */
+	uint32_t *scopes, scope_count;
+};
+typedef int (*sat_rehash_cb)(void *arg, const struct sat_table *t,
+			     const struct sat_id *id,
+			     const struct sat_rehashed *h);
+/* Every stored state, in the order of (table no, id); a row of no known table
+ * has t NULL. Stops with what cb returns. */
+int sat_rehash_all(struct sat_replica *r, sat_rehash_cb cb, void *arg,
+		   struct sat_err *err) SAT_MUST_CHECK;
+int sat_rehash_row(struct sat_replica *r, const struct sat_table *t,
+		   const struct sat_id *id, struct sat_rehashed *ret,
+		   struct sat_err *err) SAT_MUST_CHECK;
+void sat_damage_note(struct sat_replica *r, const struct sat_table *t,
+		     const struct sat_id *id);
+/* The stored hashes of the rows noted were what was damaged, nothing else. */
+int sat_damage_forgive(struct sat_replica *r,
+		       struct sat_err *err) SAT_MUST_CHECK;
+
+/* ---- narrow.c ----------------------------------------------------------- */
+
+/* The digests agree: how many rows had been asked for. Ends it. */
+uint64_t sat_narrow_mended(struct sat_replica *r);
+
+/* ---- rehash.c, again ---------------------------------------------------- */
+
 /* Do rows, their hashes and the digest agree? Outside of any transaction; takes
  * no lock that a writer waits for. */
 int sat_digest_agrees(struct sat_replica *r, bool *ret,
 		      struct sat_err *err) SAT_MUST_CHECK;
 
-/* Recompute the digest from the rows; *ret_bad rows differ. */
+/* Recompute the digest from the rows, and note those that differ, *ret_bad. */
 int sat_digest_rebuild(struct sat_replica *r, uint64_t *ret_rows,
 		       uint64_t *ret_bad, struct sat_err *err) SAT_MUST_CHECK;
 

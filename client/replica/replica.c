@@ -65,6 +65,8 @@ void sat_replica_close(struct sat_replica *r)
 	sat_arena_fini(&r->row);
 	sat_arena_fini(&r->batch);
 	sat_buf_fini(&r->part);
+	sat_replica_narrow_end(r);
+	free(r->damage.rows);
 	free(r);
 }
 
@@ -365,6 +367,7 @@ int sat_replica_status(struct sat_replica *r, struct sat_replica_status *ret,
 	s.offset_ms = r->facts.offset_ms;
 	s.rows = (uint64_t)counts[3];
 	s.orphans = (uint64_t)counts[4];
+	s.repaired = (uint64_t)r->facts.repaired;
 	s.filling = r->facts.cursor == 0 || r->facts.catching != 0;
 	s.digest = (int)r->facts.digest_state;
 	s.role = (enum sat_role)r->facts.role;

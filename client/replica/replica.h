@@ -177,6 +177,7 @@ struct sat_replica_status {
 	int64_t checkpoint_ms; /* server time of the last checkpoint, 0     */
 	int64_t offset_ms;
 	uint64_t rows;
+	uint64_t repaired; /* rows that were damaged and fetched again      */
 	bool filling;
 	int digest; /* 1 equal, 0 not compared yet, -1 mismatch             */
 	enum sat_role role;
@@ -191,10 +192,42 @@ int sat_replica_check(const char *path, bool *ret_rescued,
 		      struct sat_err *err) SAT_MUST_CHECK;
 
 /* Recompute every row hash and the digest from the typed rows; *ret_bad is
- * how many rows differ from what the server sent. */
+ * how many rows differ from what the server sent. They are noted, as
+ * sat_replica_rehash does. */
 int sat_replica_verify(struct sat_replica *r, uint64_t *ret_rows,
 		       uint64_t *ret_bad, struct sat_hash *ret_digest,
 		       struct sat_err *err) SAT_MUST_CHECK;
+
+/* The same for the next `rows` rows, in turns for ever: a slice of the work.
+ * Rows that are not what the server sent are noted for sat_replica_narrow_*,
+ * *ret_bad of them in this slice. Pending edits are no damage. */
+int sat_replica_rehash(struct sat_replica *r, uint32_t rows, uint64_t *ret_bad,
+		       struct sat_err *err) SAT_MUST_CHECK;
+
+/* Are there any, not asked for yet? */
+bool sat_replica_damaged(const struct sat_replica *r);
+
+/* ---- what differs from the server (PROTOCOL.md section 17) -------------- */
+
+/* Begin to look for it: for the rows noted as damaged if there are any, else
+ * for whatever makes the digests differ. Forgets an earlier attempt. Reads
+ * every row. */
+int sat_replica_narrow_begin(struct sat_replica *r,
+			     struct sat_err *err) SAT_MUST_CHECK;
+
+/* The next question, but for its number; borrowed until the next call. *ret
+ * false: there is none, the rest comes by ROWS and a checkpoint, or nothing
+ * differs. SAT_E_LIMIT: too much differs to be narrowed down. */
+int sat_replica_narrow_ask(struct sat_replica *r, struct sat_msg_repair *ret,
+			   bool *ret_asks, struct sat_err *err) SAT_MUST_CHECK;
+
+/* The answer to it. SAT_E_PROTO, SAT_E_LIMIT. */
+int sat_replica_narrow_answer(struct sat_replica *r,
+			      const struct sat_msg_repair *m,
+			      struct sat_err *err) SAT_MUST_CHECK;
+
+/* The connection ended, or the rights changed. */
+void sat_replica_narrow_end(struct sat_replica *r);
 
 /* Checkpoint the WAL when it holds more than `pages`; drop acked changesets
  * older than acked_days. Cheap when there is nothing to do. */

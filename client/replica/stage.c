@@ -9,7 +9,7 @@
 #include <time.h>
 
 /* In _satchel_stage.kind the rows of the page stand above it. */
-enum stage_kind { STAGE_ROWS, STAGE_REFS, STAGE_EVICT };
+enum stage_kind { STAGE_ROWS, STAGE_REFS, STAGE_EVICT, STAGE_REPAIR };
 enum {
 	KIND_BITS = 2,
 	STEP_NAP_MS = 15, /* between two steps, for programs that write */
@@ -56,7 +56,8 @@ static int is_granted(struct sat_replica *r, uint32_t scope, bool *ret,
 /* ---- applying one page --------------------------------------------------- */
 
 static int apply_rows(struct sat_replica *r, uint32_t scope,
-		      const struct sat_page *p, struct sat_err *err)
+		      const struct sat_page *p, const uint64_t *repair_upto,
+		      struct sat_err *err)
 {
 	const struct sat_table *t = p->table;
 	struct sat_value *values;
@@ -81,7 +82,10 @@ static int apply_rows(struct sat_replica *r, uint32_t scope,
 				p->values[(size_t)i * p->column_count + k];
 		s = (struct sat_state){ .seq = p->seqs[i],
 					.meta = p->metas[i],
-					.values = values };
+					.values = values,
+					.repair = repair_upto != NULL };
+		if (repair_upto != NULL)
+			s.upto = *repair_upto;
 		rc = sat_row_arrive(r, t, &p->ids[i], scope, &s, err);
 	}
 	return rc;
@@ -118,7 +122,7 @@ static int apply_evict(struct sat_replica *r, uint32_t scope,
 /* Pages live in the batch arena, which is empty between two of them. */
 static int apply_page(struct sat_replica *r, enum stage_kind kind,
 		      uint32_t scope, uint32_t table_no, struct sat_slice bytes,
-		      struct sat_err *err)
+		      uint64_t upto, struct sat_err *err)
 {
 	const struct sat_table *t;
 	struct sat_page page;
@@ -139,8 +143,10 @@ static int apply_page(struct sat_replica *r, enum stage_kind kind,
 			     err);
 	if (rc != SAT_OK)
 		return rc;
-	return kind == STAGE_REFS ? apply_refs(r, scope, &page, err)
-				  : apply_rows(r, scope, &page, err);
+	return kind == STAGE_REFS
+		       ? apply_refs(r, scope, &page, err)
+		       : apply_rows(r, scope, &page,
+				    kind == STAGE_REPAIR ? &upto : NULL, err);
 }
 
 /* ---- staging ------------------------------------------------------------- */
@@ -157,8 +163,9 @@ static int take_page(struct sat_replica *r, enum stage_kind kind, uint32_t rows,
 		return stage_put(r, kind, rows, scope, table_no, bytes, err);
 	rc = sat_harvest(r, false, err);
 	sat_arena_reset(&r->batch);
-	return rc == SAT_OK ? apply_page(r, kind, scope, table_no, bytes, err)
-			    : rc;
+	return rc == SAT_OK
+		       ? apply_page(r, kind, scope, table_no, bytes, 0, err)
+		       : rc;
 }
 
 /* Take a part. *ret_whole: the page is complete, in r->part. */
@@ -172,7 +179,8 @@ static int join_part(struct sat_replica *r, const struct sat_msg_rows *m,
 		r->part_of = *m;
 	} else if (r->part_of.scope != m->scope ||
 		   r->part_of.table_no != m->table_no ||
-		   r->part_of.refs != m->refs) {
+		   r->part_of.refs != m->refs ||
+		   r->part_of.repair != m->repair) {
 		return sat_err_set(err, SAT_E_PROTO, 0, "replica_stage",
 				   "a page was not finished");
 	}
@@ -208,8 +216,11 @@ static int stage_page(struct sat_replica *r, const struct sat_msg_rows *m,
 		rc = sat_txn_begin(r, err);
 	if (rc != SAT_OK)
 		return rc;
-	rc = take_page(r, m->refs ? STAGE_REFS : STAGE_ROWS, page.row_count,
-		       m->scope, m->table_no, bytes, err);
+	rc = take_page(r,
+		       m->refs     ? STAGE_REFS
+		       : m->repair ? STAGE_REPAIR
+				   : STAGE_ROWS,
+		       page.row_count, m->scope, m->table_no, bytes, err);
 	return sat_txn_end(r, rc, err);
 }
 
@@ -358,8 +369,8 @@ int sat_replica_mark(struct sat_replica *r, const struct sat_msg_mark *m,
 
 /* Pages in the order in which they came, until so many rows are applied; those
  * are staged no longer. *ret_end: that was all. */
-static int apply_staged(struct sat_replica *r, int64_t limit, bool *ret_end,
-			struct sat_err *err)
+static int apply_staged(struct sat_replica *r, uint64_t upto, int64_t limit,
+			bool *ret_end, struct sat_err *err)
 {
 	struct sat_value last = sat_value_int(0);
 	struct sat_slice bytes;
@@ -387,7 +398,8 @@ static int apply_staged(struct sat_replica *r, int64_t limit, bool *ret_end,
 		rc = apply_page(
 			r, (enum stage_kind)(kind & ((1 << KIND_BITS) - 1)),
 			(uint32_t)sqlite3_column_int64(st, 2),
-			(uint32_t)sqlite3_column_int64(st, 3), bytes, err);
+			(uint32_t)sqlite3_column_int64(st, 3), bytes, upto,
+			err);
 	}
 	*ret_end = !row;
 	if (rc != SAT_OK || row)
@@ -400,7 +412,8 @@ static int apply_staged(struct sat_replica *r, int64_t limit, bool *ret_end,
 }
 
 /* One step in a transaction of its own. */
-static int apply_step(struct sat_replica *r, bool *ret_end, struct sat_err *err)
+static int apply_step(struct sat_replica *r, uint64_t upto, bool *ret_end,
+		      struct sat_err *err)
 {
 	int rc = sat_txn_begin(r, err);
 
@@ -409,7 +422,7 @@ static int apply_step(struct sat_replica *r, bool *ret_end, struct sat_err *err)
 	rc = sat_harvest(r, false, err);
 	r->facts.catching = 1;
 	if (rc == SAT_OK)
-		rc = apply_staged(r, r->step_rows, ret_end, err);
+		rc = apply_staged(r, upto, r->step_rows, ret_end, err);
 	return sat_txn_end(r, rc, err);
 }
 
@@ -417,7 +430,8 @@ static int apply_step(struct sat_replica *r, bool *ret_end, struct sat_err *err)
  * steps. Until that is there the replica is filling again: rows are newer than
  * the cursor, and another connection sends the rest, or all of it anew. Not a
  * rebase: the rows that it does not bring are found by what it does. */
-static int apply_ahead(struct sat_replica *r, struct sat_err *err)
+static int apply_ahead(struct sat_replica *r, uint64_t upto,
+		       struct sat_err *err)
 {
 	static const struct timespec nap = { .tv_nsec =
 						     STEP_NAP_MS * 1000000L };
@@ -433,7 +447,7 @@ static int apply_ahead(struct sat_replica *r, struct sat_err *err)
 	    r->facts.refresh == SAT_REFRESH_REBASE)
 		return rc;
 	while (rc == SAT_OK && !end) {
-		rc = apply_step(r, &end, err);
+		rc = apply_step(r, upto, &end, err);
 		if (rc == SAT_OK && !end)
 			(void)nanosleep(&nap, NULL);
 	}
@@ -469,6 +483,10 @@ static int sweep_unsent(struct sat_replica *r, struct sat_err *err)
 		if (rc == SAT_OK)
 			rc = sat_numbers_unpack(&r->row, packed, &scopes,
 						&count);
+		if (rc == SAT_E_CORRUPT) { /* it goes, whatever they were */
+			count = 0;
+			rc = SAT_OK;
+		}
 		if (rc != SAT_OK) {
 			rc = sat_err_set(err, rc, 0, "replica_sweep",
 					 "the scopes of a row are damaged");
@@ -540,6 +558,25 @@ static int count_ahead(struct sat_replica *r, struct sat_err *err)
 	return rc == SAT_OK ? sat_digest_agrees(r, &r->counted, err) : rc;
 }
 
+/* A row in a scope that is not ours would stay when it leaves those that are.
+ */
+static int leave_ungranted(struct sat_replica *r, struct sat_err *err)
+{
+	uint32_t *scopes, count;
+	int rc;
+
+	sat_arena_reset(&r->batch);
+	rc = sat_scopes_load(r, &r->batch, &scopes, &count, err);
+	return rc == SAT_OK ? sat_scopes_drop(r, scopes, count, err) : rc;
+}
+
+static bool agrees(const struct sat_replica *r,
+		   const struct sat_msg_checkpoint *c)
+{
+	return sat_hash_equal(sat_hash_unpack(r->facts.digest), c->digest) &&
+	       (uint64_t)r->facts.members == c->rows;
+}
+
 static int compare_digest(struct sat_replica *r,
 			  const struct sat_msg_checkpoint *c, bool *ret_ok,
 			  struct sat_err *err)
@@ -548,13 +585,29 @@ static int compare_digest(struct sat_replica *r,
 	int rc = SAT_OK;
 
 	/* What happened to the file while nobody looked shows here. */
-	if (r->facts.stale != 0 || !r->counted)
+	if (!r->left)
+		rc = leave_ungranted(r, err);
+	r->left = rc == SAT_OK;
+	if (rc == SAT_OK && (r->facts.stale != 0 || !r->counted)) {
 		rc = sat_digest_rebuild(r, &rows, &bad, err);
+		r->counted = r->recounted = true;
+	}
+	if (rc == SAT_OK && !agrees(r, c) && !r->recounted) {
+		/* before anybody is asked: it may be our sum that is wrong */
+		rc = sat_digest_rebuild(r, &rows, &bad, err);
+		r->recounted = true;
+	}
+	*ret_ok = rc == SAT_OK && agrees(r, c);
+	if (*ret_ok && bad > 0)
+		rc = sat_damage_forgive(r, err);
 	if (rc != SAT_OK)
 		return rc;
-	r->counted = true;
-	*ret_ok = sat_hash_equal(sat_hash_unpack(r->facts.digest), c->digest) &&
-		  (uint64_t)r->facts.members == c->rows && bad == 0;
+	if (*ret_ok) {
+		r->facts.repaired += (int64_t)sat_narrow_mended(r);
+		r->recounted = false;
+	}
+	r->last_digest = c->digest;
+	r->last_rows = c->rows;
 	r->facts.digest_state = *ret_ok ? 1 : -1;
 	return SAT_OK;
 }
@@ -571,7 +624,7 @@ static int checkpoint(struct sat_replica *r, const struct sat_msg_checkpoint *c,
 		rc = sat_db_do(&r->db, "UPDATE _satchel_row SET seq = 0", NULL,
 			       0, err);
 	if (rc == SAT_OK)
-		rc = apply_staged(r, INT64_MAX, &end, err);
+		rc = apply_staged(r, c->cursor, INT64_MAX, &end, err);
 	if (rc == SAT_OK)
 		rc = sat_stage_drop(r, err);
 	if (rc != SAT_OK)
@@ -614,7 +667,7 @@ int sat_replica_checkpoint(struct sat_replica *r,
 	if (rc == SAT_OK)
 		rc = count_ahead(r, err);
 	if (rc == SAT_OK)
-		rc = apply_ahead(r, err);
+		rc = apply_ahead(r, c->cursor, err);
 	if (rc == SAT_OK)
 		rc = sat_txn_begin(r, err);
 	if (rc != SAT_OK)

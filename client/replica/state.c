@@ -75,6 +75,16 @@ int sat_base_remove(struct sat_replica *r, const struct sat_table *t,
 			 args, 2, err);
 }
 
+/* A state that cannot be read must not stop what is done to its row: it counts
+ * as empty, and the next checkpoint hashes everything, finds it and fetches
+ * it. */
+static void note_damaged(struct sat_replica *r, struct sat_held *held)
+{
+	held->damaged = true;
+	held->values = NULL;
+	r->facts.stale = 1;
+}
+
 static int base_read(struct sat_replica *r, const struct sat_table *t,
 		     const struct sat_id *id, struct sat_held *held,
 		     struct sat_err *err)
@@ -97,10 +107,11 @@ static int base_read(struct sat_replica *r, const struct sat_table *t,
 	sat_db_reset(st);
 	if (rc == SAT_OK)
 		rc = sat_values_unpack(&r->row, t, bytes, &held->values);
-	if (rc != SAT_OK)
-		return sat_err_set(err, rc, 0, "replica_base",
-				   "the stored values of a row are damaged");
 	held->has_base = true;
+	if (rc == SAT_E_CORRUPT)
+		note_damaged(r, held);
+	else if (rc != SAT_OK)
+		return no_memory("replica_base", err);
 	return SAT_OK;
 }
 
@@ -167,17 +178,24 @@ static int decode_base(struct sat_replica *r, const struct sat_table *t,
 
 	if (rc != SAT_OK || !held->known)
 		return rc == SAT_OK ? rc : no_memory("replica_row", err);
-	rc = sat_meta_decode(&r->row, t, held->meta, held->values, &held->base);
+	rc = held->damaged ? SAT_E_CORRUPT
+			   : sat_meta_decode(&r->row, t, held->meta,
+					     held->values, &held->base);
 	if (rc != SAT_E_CORRUPT)
 		return rc == SAT_OK ? rc : no_memory("replica_row", err);
+	if (sat_row_init(&r->row, t, &held->base) != SAT_OK)
+		return no_memory("replica_row", err);
 	rc = sat_meta_vectors(&r->row, held->meta, &vv, &dv);
-	if (rc == SAT_OK)
-		rc = sat_row_init(&r->row, t, &held->base);
-	if (rc != SAT_OK)
-		return sat_err_set(err, rc, 0, "replica_row",
-				   "the metadata of a row is damaged");
-	held->base.vv = vv;
-	held->base.dv = dv;
+	if (rc == SAT_E_NOMEM)
+		return no_memory("replica_row", err);
+	if (rc != SAT_OK || !sat_vv_leq(vv, dv)) {
+		held->damaged = true;
+		r->facts.stale = 1;
+	}
+	if (rc == SAT_OK) {
+		held->base.vv = vv;
+		held->base.dv = dv;
+	}
 	return SAT_OK;
 }
 
@@ -456,6 +474,8 @@ int sat_row_derive(struct sat_replica *r, const struct sat_table *t,
 		return rc;
 	if (!held.known && held.dirty > 0 && !held.inserts)
 		return show_ghost(r, t, id, err);
+	if (held.damaged) /* nothing can be made of it: leave what is there */
+		return SAT_OK;
 	rc = sat_ghosts_drop(r, t, id, err);
 	if (rc == SAT_OK)
 		rc = siblings_put(r, t, id, &held.row, err);

@@ -78,6 +78,10 @@ void sat_agent_stop(struct sat_agent *a, void (*done)(void *arg), void *arg);
 /* Somebody wrote, or the network changed: look and try at once. */
 void sat_agent_poke(struct sat_agent *a);
 
+/* Hash the next slice of the replica again; what is damaged is fetched. Called
+ * about once a minute. */
+void sat_agent_rehash(struct sat_agent *a);
+
 void sat_agent_status(const struct sat_agent *a, struct sat_agent_status *ret);
 
 /* A wish for "everything saved here is decided, and we hold what the server

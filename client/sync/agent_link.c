@@ -7,9 +7,9 @@
 
 #include "client/sync/agent_parts.h"
 #include "common/log.h"
-
-enum { REPAIR_AGAIN_MS = 60 * 60 * 1000, AGAIN_MS = 1000 };
 #include "common/text.h"
+
+enum { HISTORY_AGAIN_MS = 1000 };
 
 static struct sat_csession_event event_of(struct sat_agent *a,
 					  enum sat_csession_event_kind kind)
@@ -76,6 +76,20 @@ static void push_part(struct sat_agent *a, const struct sat_csession_effect *fx)
 	sat_csession_step(&a->session, &ev);
 }
 
+static void ask(struct sat_agent *a, uint32_t no)
+{
+	struct sat_csession_event ev = event_of(a, SAT_CEV_ASKED);
+	struct sat_msg msg = { .type = SAT_MSG_REPAIR };
+	struct sat_err err;
+
+	ev.rc = sat_agent_next_ask(a, &msg.repair, &ev.asks, &err);
+	ev.rows = msg.repair.step == SAT_REPAIR_ROWS;
+	msg.repair.no = no;
+	if (ev.rc == SAT_OK && ev.asks)
+		send_msg(a, &msg);
+	sat_csession_step(&a->session, &ev);
+}
+
 static int store_welcome(struct sat_agent *a, const struct sat_msg *msg,
 			 uint32_t trip_ms, struct sat_err *err)
 {
@@ -105,25 +119,8 @@ static int store_welcome(struct sat_agent *a, const struct sat_msg *msg,
 	return SAT_OK;
 }
 
-/* Fetch everything again, on a new connection; but a difference that this does
- * not mend is for people to look at, not for a loop. */
-static int repair(struct sat_agent *a, struct sat_err *err)
-{
-	uint64_t now = uv_now(a->loop);
-	int rc;
-
-	if (a->repair_ms != 0 && now - a->repair_ms < REPAIR_AGAIN_MS)
-		return SAT_OK;
-	rc = sat_replica_repair(a->replica, err);
-	if (rc != SAT_OK)
-		return rc;
-	a->repair_ms = now == 0 ? 1 : now;
-	return sat_err_set(err, SAT_E_CLOSED, 0, "repair",
-			   "the rows are fetched again");
-}
-
 static int checkpoint(struct sat_agent *a, const struct sat_msg *msg,
-		      struct sat_err *err)
+		      bool *ret_differs, struct sat_err *err)
 {
 	bool ok = true;
 	uint64_t harvested;
@@ -135,11 +132,7 @@ static int checkpoint(struct sat_agent *a, const struct sat_msg *msg,
 		return rc;
 	a->backoff_ms = a->broken_ms = 0;
 	a->status.digest_ok = ok;
-	if (ok)
-		return SAT_OK;
-	sat_log(SAT_LOG_ERROR, "sync", "digest differs from the server's",
-		SAT_KV_UINT("cursor", msg->checkpoint.cursor));
-	return repair(a, err);
+	return sat_agent_compared(a, ok, ret_differs, err);
 }
 
 /* Do what must be durable, then say so. */
@@ -147,6 +140,7 @@ static void store(struct sat_agent *a, const struct sat_csession_effect *fx)
 {
 	struct sat_csession_event ev;
 	const struct sat_msg *m = fx->msg;
+	bool differs = false;
 	uint64_t last;
 	struct sat_err err;
 	int rc;
@@ -158,9 +152,14 @@ static void store(struct sat_agent *a, const struct sat_csession_effect *fx)
 	case SAT_CFX_STORE_CATALOGUE:
 		rc = sat_replica_catalogue_store(a->replica, &m->catalogue,
 						 &err);
+		sat_replica_narrow_end(a->replica);
 		break;
 	case SAT_CFX_STORE_GRANT:
 		rc = sat_replica_grant(a->replica, &m->grant, &err);
+		sat_replica_narrow_end(a->replica);
+		break;
+	case SAT_CFX_STORE_REPAIR:
+		rc = sat_agent_answered(a, &m->repair, &err);
 		break;
 	case SAT_CFX_STORE_MARK:
 		rc = sat_replica_mark(a->replica, &m->mark, &err);
@@ -177,7 +176,7 @@ static void store(struct sat_agent *a, const struct sat_csession_effect *fx)
 		rc = sat_replica_stage_evict(a->replica, &m->evict, &err);
 		break;
 	default:
-		rc = checkpoint(a, m, &err);
+		rc = checkpoint(a, m, &differs, &err);
 		break;
 	}
 	if (rc == SAT_AGAIN) { /* see sat_replica_welcome */
@@ -186,7 +185,7 @@ static void store(struct sat_agent *a, const struct sat_csession_effect *fx)
 		/* it is there, and waits for another HELLO: come at once, but
 		 * not again and again without ever seeing a checkpoint */
 		a->backoff_ms = a->broken_ms;
-		a->broken_ms = 2 * a->broken_ms + AGAIN_MS;
+		a->broken_ms = 2 * a->broken_ms + HISTORY_AGAIN_MS;
 		rc = sat_err_set(&err, SAT_E_CLOSED, 0, "welcome",
 				 "another history of the server");
 	}
@@ -197,6 +196,7 @@ static void store(struct sat_agent *a, const struct sat_csession_effect *fx)
 			SAT_KV_ERR(&err));
 	ev = event_of(a, SAT_CEV_STORED);
 	ev.rc = rc;
+	ev.differs = differs;
 	sat_csession_step(&a->session, &ev);
 	/* Storing gathers local writes first, and a verdict that splits a
 	 * backlog makes a changeset of the good rows: whoever waits for the
@@ -288,6 +288,9 @@ static void perform(struct sat_agent *a, const struct sat_csession_effect *fx)
 	case SAT_CFX_PUSH_PART:
 		push_part(a, fx);
 		break;
+	case SAT_CFX_ASK:
+		ask(a, fx->no);
+		break;
 	case SAT_CFX_TIMER:
 		set_timer(a, fx->at_ms);
 		break;
@@ -353,6 +356,7 @@ static void on_open(struct sat_link *link, void *arg, enum sat_alpn alpn,
 		sat_link_close(link, rc, err.msg);
 		return;
 	}
+	sat_replica_narrow_end(a->replica);
 	a->harvested = hello.last_seq;
 	ev.hello = &hello;
 	sat_agent_event(a, &ev);

@@ -20,6 +20,8 @@ struct sat_agent {
 	void *arg;
 	bool forked;        /* on_forked is to be asked */
 	uint64_t repair_ms; /* when all was fetched again, 0: never */
+	uint64_t round_ms;  /* when differences were looked for first */
+	unsigned rounds;    /* ... and how often since              */
 	bool (*on_wipe)(void *arg);
 	bool wiped, again; /* nothing is left; come again at once */
 	bool poked;        /* ... while an attempt was under way   */
@@ -70,6 +72,16 @@ void sat_agent_told_of(struct sat_agent *a, uint64_t last_seq);
 /* A connection ended: plan the next attempt. */
 void sat_agent_ended(struct sat_agent *a, int rc, uint32_t wire, bool transient,
 		     uint32_t retry_ms, const char *why);
+
+/* Differences from the server (agent_repair.c). After a checkpoint: shall they
+ * be looked for? SAT_E_CLOSED: everything is fetched again, on a new
+ * connection. */
+int sat_agent_compared(struct sat_agent *a, bool equal, bool *ret_look,
+		       struct sat_err *err) SAT_MUST_CHECK;
+int sat_agent_next_ask(struct sat_agent *a, struct sat_msg_repair *ret,
+		       bool *ret_asks, struct sat_err *err) SAT_MUST_CHECK;
+int sat_agent_answered(struct sat_agent *a, const struct sat_msg_repair *m,
+		       struct sat_err *err) SAT_MUST_CHECK;
 
 /* Watching for local writes (agent_watch.c). */
 int sat_agent_watch(struct sat_agent *a, struct sat_err *err) SAT_MUST_CHECK;

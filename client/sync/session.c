@@ -1,4 +1,4 @@
-#include "client/sync/session.h"
+#include "client/sync/session_parts.h"
 
 #include <string.h>
 
@@ -21,7 +21,8 @@ static void move(struct sat_csession *s, enum sat_csession_state to)
 	s->state = to;
 }
 
-static void shut(struct sat_csession *s, int rc, uint32_t wire, bool transient)
+void sat_csession_shut(struct sat_csession *s, int rc, uint32_t wire,
+		       bool transient)
 {
 	if (s->state == SAT_CSESSION_CLOSED)
 		return;
@@ -34,12 +35,13 @@ static void shut(struct sat_csession *s, int rc, uint32_t wire, bool transient)
 
 /* The server broke the protocol: say so, then leave. Trying again later can
  * help, for it may be a bug that the next version of the server has not. */
-static void broken(struct sat_csession *s, uint32_t wire)
+void sat_csession_broken(struct sat_csession *s, uint32_t wire)
 {
 	if (s->state == SAT_CSESSION_CLOSED)
 		return;
 	s->error_owed = s->state != SAT_CSESSION_IDLE && !s->hello_owed;
-	shut(s, wire == SAT_WIRE_LIMIT ? SAT_E_LIMIT : SAT_E_PROTO, wire, true);
+	sat_csession_shut(s, wire == SAT_WIRE_LIMIT ? SAT_E_LIMIT : SAT_E_PROTO,
+			  wire, true);
 }
 
 void sat_csession_init(struct sat_csession *s, uint64_t ping_ms)
@@ -62,13 +64,14 @@ bool sat_csession_live(const struct sat_csession *s)
 bool sat_csession_caught_up(const struct sat_csession *s, uint64_t target_seq)
 {
 	return s->state == SAT_CSESSION_LIVE && s->checkpointed &&
-	       s->fresh_seq >= target_seq;
+	       !s->mending && s->fresh_seq >= target_seq;
 }
 
 /* ---- what comes in ------------------------------------------------------ */
 
-static void store(struct sat_csession *s, enum sat_csession_effect_kind kind,
-		  const struct sat_msg *msg)
+void sat_csession_store(struct sat_csession *s,
+			enum sat_csession_effect_kind kind,
+			const struct sat_msg *msg)
 {
 	s->store = msg;
 	s->store_kind = kind;
@@ -108,12 +111,12 @@ static void on_welcome(struct sat_csession *s, const struct sat_msg *msg)
 	const struct sat_msg_welcome *w = &msg->welcome;
 
 	if (s->state != SAT_CSESSION_HELLO_SENT || s->hello_owed) {
-		broken(s, SAT_WIRE_PROTOCOL);
+		sat_csession_broken(s, SAT_WIRE_PROTOCOL);
 		return;
 	}
 	if (w->version < s->hello.version_min ||
 	    w->version > s->hello.version_max) {
-		broken(s, SAT_WIRE_VERSION);
+		sat_csession_broken(s, SAT_WIRE_VERSION);
 		return;
 	}
 	move(s, SAT_CSESSION_LIVE);
@@ -139,7 +142,7 @@ static void on_welcome(struct sat_csession *s, const struct sat_msg *msg)
 		push_from(s, w->last_seq + 1);
 	if (s->sent_last < w->last_seq)
 		s->sent_last = w->last_seq;
-	store(s, SAT_CFX_STORE_WELCOME, msg);
+	sat_csession_store(s, SAT_CFX_STORE_WELCOME, msg);
 }
 
 static void on_verdict(struct sat_csession *s, const struct sat_msg *msg)
@@ -147,10 +150,10 @@ static void on_verdict(struct sat_csession *s, const struct sat_msg *msg)
 	/* Of changesets that were never sent whole nobody can know. */
 	if (msg->verdict.seq != s->verdict_next ||
 	    msg->verdict.seq > s->sent_last) {
-		broken(s, SAT_WIRE_PROTOCOL);
+		sat_csession_broken(s, SAT_WIRE_PROTOCOL);
 		return;
 	}
-	store(s, SAT_CFX_STORE_VERDICT, msg);
+	sat_csession_store(s, SAT_CFX_STORE_VERDICT, msg);
 }
 
 /* The server's disk is full: it stays, reads go on, and pushes are tried
@@ -192,13 +195,13 @@ static void on_error(struct sat_csession *s, const struct sat_msg_error *e)
 		rc = e->transient ? SAT_E_BUSY : SAT_E_PROTO;
 		break;
 	}
-	shut(s, rc, e->code, e->transient);
+	sat_csession_shut(s, rc, e->code, e->transient);
 }
 
 static void on_credit(struct sat_csession *s, const struct sat_msg_credit *c)
 {
 	if (c->bytes > s->in_flight) {
-		broken(s, SAT_WIRE_PROTOCOL);
+		sat_csession_broken(s, SAT_WIRE_PROTOCOL);
 		return;
 	}
 	s->in_flight -= c->bytes;
@@ -221,30 +224,34 @@ static void on_live_msg(struct sat_csession *s, const struct sat_msg *m)
 	case SAT_MSG_EVICT:
 	case SAT_MSG_CHECKPOINT:
 		if (s->catalogue < s->catalogue_due) {
-			broken(s, SAT_WIRE_PROTOCOL);
+			sat_csession_broken(s, SAT_WIRE_PROTOCOL);
 			return;
 		}
-		store(s,
-		      m->type == SAT_MSG_ROWS    ? SAT_CFX_STAGE_ROWS
-		      : m->type == SAT_MSG_EVICT ? SAT_CFX_STAGE_EVICT
-						 : SAT_CFX_CHECKPOINT,
-		      m);
+		sat_csession_store(s,
+				   m->type == SAT_MSG_ROWS ? SAT_CFX_STAGE_ROWS
+				   : m->type == SAT_MSG_EVICT
+					   ? SAT_CFX_STAGE_EVICT
+					   : SAT_CFX_CHECKPOINT,
+				   m);
 		return;
 	case SAT_MSG_CREDIT:
 		on_credit(s, &m->credit);
 		return;
 	case SAT_MSG_GRANT:
-		store(s, SAT_CFX_STORE_GRANT, m);
+		sat_csession_store(s, SAT_CFX_STORE_GRANT, m);
 		return;
 	case SAT_MSG_MARK:
-		store(s, SAT_CFX_STORE_MARK, m);
+		sat_csession_store(s, SAT_CFX_STORE_MARK, m);
+		return;
+	case SAT_MSG_REPAIR:
+		sat_csession_on_repair(s, m);
 		return;
 	case SAT_MSG_CATALOGUE:
 		if (m->catalogue.version > s->catalogue)
-			store(s, SAT_CFX_STORE_CATALOGUE, m);
+			sat_csession_store(s, SAT_CFX_STORE_CATALOGUE, m);
 		return;
 	default: /* a device's own kinds, WELCOME again, reserved ones */
-		broken(s, SAT_WIRE_PROTOCOL);
+		sat_csession_broken(s, SAT_WIRE_PROTOCOL);
 	}
 }
 
@@ -272,7 +279,7 @@ static void on_msg(struct sat_csession *s, const struct sat_csession_event *ev)
 	case SAT_MSG_WIPE:
 		s->wipe_owed = true;
 		s->discard = m->wipe.discard;
-		shut(s, SAT_E_DENIED, SAT_WIRE_REVOKED, false);
+		sat_csession_shut(s, SAT_E_DENIED, SAT_WIRE_REVOKED, false);
 		return;
 	default:
 		break;
@@ -280,12 +287,13 @@ static void on_msg(struct sat_csession *s, const struct sat_csession_event *ev)
 	if (s->state == SAT_CSESSION_LIVE)
 		on_live_msg(s, m);
 	else
-		broken(s, SAT_WIRE_PROTOCOL);
+		sat_csession_broken(s, SAT_WIRE_PROTOCOL);
 }
 
 /* ---- results ------------------------------------------------------------ */
 
-static void on_stored(struct sat_csession *s, int rc)
+static void on_stored(struct sat_csession *s,
+		      const struct sat_csession_event *ev)
 {
 	const struct sat_msg *m = s->store;
 
@@ -293,8 +301,8 @@ static void on_stored(struct sat_csession *s, int rc)
 	s->store = NULL;
 	if (s->state == SAT_CSESSION_CLOSED)
 		return;
-	if (rc != SAT_OK) {
-		shut(s, rc, 0, true);
+	if (ev->rc != SAT_OK) {
+		sat_csession_shut(s, ev->rc, 0, true);
 		return;
 	}
 	switch (m->type) {
@@ -313,9 +321,17 @@ static void on_stored(struct sat_csession *s, int rc)
 		s->cursor_owed = m->checkpoint.cursor;
 		s->fresh_seq = s->verdict_seq;
 		s->checkpointed = true;
+		sat_csession_on_compared(s, ev->differs);
+		break;
+	case SAT_MSG_REPAIR:
+		sat_csession_on_repaired(s);
+		break;
+	case SAT_MSG_GRANT:
+		sat_csession_forget_asks(s);
 		break;
 	case SAT_MSG_CATALOGUE:
 		s->catalogue = m->catalogue.version;
+		sat_csession_forget_asks(s);
 		break;
 	default:
 		break;
@@ -331,7 +347,8 @@ static void on_sent(struct sat_csession *s, const struct sat_csession_event *ev)
 	if (s->state == SAT_CSESSION_CLOSED)
 		return;
 	if (ev->rc != SAT_OK || ev->total == 0 || ev->len == 0) {
-		shut(s, ev->rc != SAT_OK ? ev->rc : SAT_E_CORRUPT, 0, true);
+		sat_csession_shut(s, ev->rc != SAT_OK ? ev->rc : SAT_E_CORRUPT,
+				  0, true);
 		return;
 	}
 	s->in_flight += ev->len;
@@ -340,7 +357,7 @@ static void on_sent(struct sat_csession *s, const struct sat_csession_event *ev)
 		return;
 	}
 	if (ev->len > ev->total - s->push_offset) {
-		shut(s, SAT_E_CORRUPT, 0, true);
+		sat_csession_shut(s, SAT_E_CORRUPT, 0, true);
 		return;
 	}
 	s->push_offset += ev->len;
@@ -365,7 +382,8 @@ static void probe(struct sat_csession *s)
 
 static bool waiting(const struct sat_csession *s)
 {
-	return s->in_flight > 0 || s->sent_last >= s->verdict_next;
+	return s->in_flight > 0 || s->ask_out ||
+	       s->sent_last >= s->verdict_next;
 }
 
 static uint64_t quiet_ms(const struct sat_csession *s)
@@ -394,14 +412,14 @@ static void on_tick(struct sat_csession *s)
 	s->timer_ms = 0;
 	if (s->state == SAT_CSESSION_HELLO_SENT &&
 	    s->now_ms - s->opened_ms >= SAT_CSESSION_WELCOME_MS) {
-		shut(s, SAT_E_TIMEOUT, 0, true);
+		sat_csession_shut(s, SAT_E_TIMEOUT, 0, true);
 		return;
 	}
 	if (s->state != SAT_CSESSION_LIVE)
 		return;
 	if (s->pinged && s->now_ms >= pong_due(s)) {
 		if (s->heard_ms < s->pinged_ms) {
-			shut(s, SAT_E_TIMEOUT, 0, true);
+			sat_csession_shut(s, SAT_E_TIMEOUT, 0, true);
 			return;
 		}
 		s->pinged = false; /* heard otherwise: alive */
@@ -441,11 +459,15 @@ void sat_csession_step(struct sat_csession *s,
 		return;
 	}
 	if (ev->kind == SAT_CEV_STORED) {
-		on_stored(s, ev->rc);
+		on_stored(s, ev);
 		return;
 	}
 	if (ev->kind == SAT_CEV_SENT) {
 		on_sent(s, ev);
+		return;
+	}
+	if (ev->kind == SAT_CEV_ASKED) {
+		sat_csession_on_asked(s, ev);
 		return;
 	}
 	if (s->state == SAT_CSESSION_CLOSED)
@@ -460,11 +482,12 @@ void sat_csession_step(struct sat_csession *s,
 	case SAT_CEV_UNKNOWN:
 		s->heard_ms = s->now_ms;
 		if (!sat_msg_ignorable(ev->type))
-			broken(s, SAT_WIRE_PROTOCOL);
+			sat_csession_broken(s, SAT_WIRE_PROTOCOL);
 		break;
 	case SAT_CEV_BAD:
-		broken(s, ev->rc == SAT_E_LIMIT ? SAT_WIRE_LIMIT
-						: SAT_WIRE_PROTOCOL);
+		sat_csession_broken(s, ev->rc == SAT_E_LIMIT
+					       ? SAT_WIRE_LIMIT
+					       : SAT_WIRE_PROTOCOL);
 		break;
 	case SAT_CEV_OUTBOX:
 		if (ev->last_seq > s->outbox_last) {
@@ -482,8 +505,11 @@ void sat_csession_step(struct sat_csession *s,
 	case SAT_CEV_TICK:
 		on_tick(s);
 		break;
+	case SAT_CEV_DAMAGED:
+		sat_csession_ask_again(s);
+		break;
 	case SAT_CEV_STOP:
-		shut(s, SAT_OK, 0, true);
+		sat_csession_shut(s, SAT_OK, 0, true);
 		break;
 	default:
 		SAT_UNREACHABLE("event kind");
@@ -636,7 +662,8 @@ bool sat_csession_next(struct sat_csession *s, struct sat_csession_effect *ret)
 	}
 	if (s->state == SAT_CSESSION_LIVE && next_credit(s, ret))
 		return true;
-	if (next_answer(s, ret) || next_push(s, ret))
+	if (next_answer(s, ret) || sat_csession_next_ask(s, ret) ||
+	    next_push(s, ret))
 		return true;
 	/* A timer that comes too early does no harm; setting it at every
 	 * message would. */

@@ -65,6 +65,8 @@ enum sat_csession_event_kind {
 	SAT_CEV_TICK,    /* time passed                                       */
 	SAT_CEV_STOP,    /* end in peace                                      */
 	SAT_CEV_WIPED,   /* the replica is gone: the server shall know        */
+	SAT_CEV_ASKED,   /* ASK done: rc, asks, rows                          */
+	SAT_CEV_DAMAGED, /* there is something to ask for: see may_ask        */
 };
 
 struct sat_csession_event {
@@ -81,7 +83,10 @@ struct sat_csession_event {
 	size_t len;     /* SENT: bytes of the changeset in that part       */
 	uint64_t total; /* SENT: bytes of the whole changeset              */
 	bool full;      /* SENT: as a FULL event right after it            */
-	int rc;         /* BAD, SENT, STORED: SAT_OK or why it failed      */
+	int rc;         /* BAD, SENT, STORED, ASKED: SAT_OK or why it failed */
+	bool differs;   /* STORED, of a CHECKPOINT: ask, or go on asking */
+	bool asks;      /* ASKED: the ask was sent; else there was none      */
+	bool rows;      /* ASKED: ... for rows                               */
 };
 
 enum sat_csession_effect_kind {
@@ -89,6 +94,8 @@ enum sat_csession_effect_kind {
 	SAT_CFX_PUSH_PART, /* read at most max bytes of changeset seq from
 			      offset, send what sat_csession_part makes of
 			      them, report SENT                             */
+	SAT_CFX_ASK,       /* send the next REPAIR, if there is one, as
+			      number `no`; report ASKED                     */
 	/* Each of these: do it durably, then report STORED. */
 	SAT_CFX_STORE_WELCOME,   /* msg->welcome, then drop unfinished stages
 				    unless it says resumed              */
@@ -98,6 +105,7 @@ enum sat_csession_effect_kind {
 	SAT_CFX_STAGE_ROWS,      /* msg->rows                                 */
 	SAT_CFX_STAGE_EVICT,     /* msg->evict                                */
 	SAT_CFX_STORE_MARK,      /* msg->mark                                 */
+	SAT_CFX_STORE_REPAIR,    /* msg->repair, the answer                   */
 	SAT_CFX_CHECKPOINT,      /* msg->checkpoint                           */
 	SAT_CFX_TIMER, /* TICK at at_ms; replaces the one before             */
 	SAT_CFX_WIPE,  /* destroy the replica (discard: whatever it holds),
@@ -111,6 +119,7 @@ struct sat_csession_effect {
 				      others: the event's                  */
 	uint64_t seq, offset;      /* PUSH_PART */
 	uint32_t part;
+	uint32_t no; /* ASK */
 	size_t max;
 	uint32_t trip_ms; /* STORE_WELCOME: half the time that HELLO and its
 			     answer took; the offset is too large by as much  */
@@ -163,6 +172,15 @@ struct sat_csession {
 	uint8_t ratchet[16];
 	uint32_t trip_ms; /* half of HELLO's way there and back */
 
+	/* Repair, session_repair.c. */
+	uint32_t ask_no; /* the last one's                             */
+	bool ask_due;    /* ASK is to be given                         */
+	bool ask_given;  /* ... was: ASKED is awaited                  */
+	bool ask_out;    /* the answer is                              */
+	bool ask_void;   /* ... and nobody is interested in it any more */
+	bool ask_rows;   /* rows were asked for: a CHECKPOINT is owed  */
+	bool mending;    /* from a difference to its end               */
+
 	bool hello_owed, ratchet_owed, pong_owed, ping_owed, error_owed;
 	bool wipe_owed, close_owed, pinged;
 	bool discard, wiped;
@@ -197,7 +215,14 @@ bool sat_csession_live(const struct sat_csession *s);
 
 /* Is every changeset up to target_seq decided (durably here), and was a
  * checkpoint applied that the server took after the last of these verdicts?
- * A server sends no CHECKPOINT behind a VERDICT that was taken before it. */
+ * A server sends no CHECKPOINT behind a VERDICT that was taken before it. Not
+ * while differences are being mended. */
 bool sat_csession_caught_up(const struct sat_csession *s, uint64_t target_seq);
+
+/* May a conversation about differences begin? Until it ends (PROTOCOL.md
+ * section 17) there is no other; none before the first CHECKPOINT. */
+bool sat_csession_may_ask(const struct sat_csession *s);
+/* Is one under way, apart from the CHECKPOINT that ends it? */
+bool sat_csession_asking(const struct sat_csession *s);
 
 #endif

@@ -277,6 +277,7 @@ static int write_page(struct sat_pages *p, uint32_t scope,
 			.table_no = page->table->no,
 			.refs = refs,
 			.more = n < left.len,
+			.repair = p->repair,
 			.page = { left.ptr, n },
 			.authors = authors,
 		};

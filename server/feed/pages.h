@@ -33,6 +33,7 @@ struct sat_pages {
 	struct sat_pages_table *tables;
 	uint32_t capacity; /* entries of this batch       */
 	size_t bytes;      /* about what the batch holds  */
+	bool repair;       /* ROWS say that they were asked for */
 };
 
 void sat_pages_init(struct sat_pages *p, const struct sat_catalogue *c,

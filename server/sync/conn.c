@@ -34,6 +34,7 @@ void sat_conn_drop(struct sat_conn *c)
 		c->next->prev = c->prev;
 	s->conn_count--;
 	sat_ssession_fini(&c->s);
+	sat_repair_drop(c);
 	sat_rights_free(&c->rights);
 	free(c->fresh);
 	free((void *)(uintptr_t)c->clock.steps);

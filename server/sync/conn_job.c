@@ -634,6 +634,12 @@ void sat_conn_start(struct sat_conn *c, struct sat_ssession_effect *fx)
 	case SAT_SFX_DO_READ:
 		start_read(c, fx);
 		break;
+	case SAT_SFX_TAKE_ASK:
+		sat_repair_take(c, &fx->msg.repair);
+		break;
+	case SAT_SFX_DO_REPAIR:
+		sat_repair_start(c);
+		break;
 	default:
 		start_load(c, fx);
 	}

@@ -137,6 +137,7 @@ struct sat_conn {
 	const char *detail; /* of the frame being handled, for the log        */
 	struct sat_msg_credit confirm; /* collected while one is under way */
 	bool confirming, confirm_more;
+	struct sat_job *ask; /* of repair_conn.c: taken, or being answered  */
 
 	uint64_t room_held; /* of the changeset being assembled            */
 	uint64_t room_wanted;
@@ -268,6 +269,14 @@ void sat_rights_free(struct sat_rights *r);
 uint64_t sat_keep_period(const struct sat_keep *keep);
 /* Have the committer look what may be forgotten, when that is due. */
 void sat_server_collect(struct sat_server *s);
+
+/* ---- repair_conn.c ------------------------------------------------------ */
+
+/* Copy an ask; answer the one copied. */
+void sat_repair_take(struct sat_conn *c, const struct sat_msg_repair *m);
+void sat_repair_start(struct sat_conn *c);
+/* The connection goes with an ask that was never begun. */
+void sat_repair_drop(struct sat_conn *c);
 
 /* ---- enrol_conn.c ------------------------------------------------------- */
 

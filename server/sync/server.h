@@ -56,7 +56,7 @@ struct sat_server_metrics {
 	uint64_t hellos, hellos_refused, sessions_live;
 	uint64_t changesets_in, changesets_rejected, changeset_bytes_in;
 	uint64_t groups, group_jobs, group_failures, engine_reopens;
-	uint64_t pages, page_bytes_out, checkpoints;
+	uint64_t pages, page_bytes_out, checkpoints, repairs;
 	uint64_t enrolments, enrolments_refused;
 	uint64_t scope_alarms; /* the second gate refused a row; must be 0   */
 	uint64_t revoked_closed, superseded, protocol_errors, timeouts;

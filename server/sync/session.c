@@ -178,6 +178,7 @@ static void on_page(struct sat_ssession *s, const struct sat_ssession_event *ev)
 		return;
 	s->cursor = s->kept = ev->seq;
 	s->settled = true;
+	s->repaired = false;
 	s->at = (struct sat_feed_at){ .cursor = ev->seq };
 	s->live = true;
 	s->pass = false;
@@ -201,6 +202,53 @@ static void on_rights(struct sat_ssession *s,
 	at.cursor = s->kept;
 	at.fill = at.cursor != 0;
 	start_pull(s, at, at.fill);
+}
+
+/* ---- repair ------------------------------------------------------------- */
+
+/* One at a time bounds what an ask can cost, their number what all can. */
+static void on_ask(struct sat_ssession *s, const struct sat_msg_repair *m)
+{
+	if (s->asked || m->no <= s->asks || s->wiping) {
+		sat_ssession_broken(s, SAT_WIRE_PROTOCOL,
+				    "a REPAIR before the last one's answer");
+		return;
+	}
+	if (m->no > SAT_REPAIR_ASKS_MAX) {
+		sat_ssession_broken(s, SAT_WIRE_LIMIT, "too many REPAIRs");
+		return;
+	}
+	s->asks = m->no;
+	s->asked = true;
+	s->ask = m;
+	s->ask_step = m->step;
+	s->ask_rows = m->step == SAT_REPAIR_ROWS && !m->more;
+}
+
+static void on_repaired(struct sat_ssession *s,
+			const struct sat_ssession_event *ev)
+{
+	SAT_ASSERT(s->asking && s->reading);
+	s->reading = s->asking = s->asked = false;
+	if (s->state != SAT_SSESSION_LIVE)
+		return;
+	if (ev->error != NULL) {
+		sat_ssession_refuse(s, ev->error);
+		return;
+	}
+	if (ev->version > s->catalogue_told)
+		s->catalogue_due = ev->version;
+	/* Made for rights or a catalogue that have changed since: GRANT or
+	 * CATALOGUE tell the device to forget about it. */
+	s->ask_empty = s->read_stale || ev->version > s->catalogue_told;
+	s->read_stale = false;
+	s->repaired = s->repaired || s->ask_rows;
+	if (s->ask_empty)
+		return;
+	s->frames = ev->frames;
+	if (s->uncredited == 0)
+		s->credit_ms = s->now_ms;
+	s->uncredited += ev->data_bytes;
 }
 
 /* ---- time and ends ------------------------------------------------------ */
@@ -281,6 +329,9 @@ static void on_live_msg(struct sat_ssession *s, const struct sat_msg *m)
 		return;
 	case SAT_MSG_CREDIT:
 		on_credit(s, &m->credit);
+		return;
+	case SAT_MSG_REPAIR:
+		on_ask(s, &m->repair);
 		return;
 	case SAT_MSG_PING:
 		s->pong_nonce = m->ping.nonce;
@@ -412,6 +463,10 @@ void sat_ssession_step(struct sat_ssession *s,
 	}
 	if (ev->kind == SAT_SEV_PAGE) {
 		on_page(s, ev);
+		return;
+	}
+	if (ev->kind == SAT_SEV_REPAIRED) {
+		on_repaired(s, ev);
 		return;
 	}
 	if (s->state == SAT_SSESSION_CLOSED)

@@ -16,6 +16,9 @@
  * replayed verdicts; then verdicts in seq order among pages. A CHECKPOINT
  * that follows a VERDICT comes from a snapshot that holds its commit: so
  * verdicts that arrive during a read wait until its page has been sent.
+ *
+ * REPAIR (PROTOCOL.md section 17): one ask at a time, answered between two
+ * reads, so its snapshot is never older than that of a page sent before.
  */
 #ifndef SAT_SERVER_SESSION_H
 #define SAT_SERVER_SESSION_H
@@ -61,6 +64,7 @@ enum sat_ssession_event_kind {
 	SAT_SEV_PUSH_DONE,  /* seq; frames: the VERDICT; or error            */
 	SAT_SEV_PAGE,       /* frames, data_bytes, at, checkpoint, version of
 			       the catalogue; or error                     */
+	SAT_SEV_REPAIRED,   /* the same for an ask: frames, data_bytes      */
 	SAT_SEV_NOTIFY,     /* seq: commit_seq that moved one of our scopes  */
 	SAT_SEV_RIGHTS,     /* rights, whole                                 */
 	SAT_SEV_NEWER,      /* version: there is a newer catalogue           */
@@ -112,6 +116,8 @@ enum sat_ssession_effect_kind {
 	SAT_SFX_DO_CONFIRM, /* msg->credit; no answer                        */
 	SAT_SFX_DO_WIPED,   /* the device has forgotten all; no answer       */
 	SAT_SFX_DO_READ,    /* at, live, told; then PAGE                     */
+	SAT_SFX_TAKE_ASK,   /* keep msg->repair until the next one; no answer */
+	SAT_SFX_DO_REPAIR,  /* answer the ask taken; then REPAIRED           */
 	SAT_SFX_TIMER,      /* TICK at at_ms; replaces the one before        */
 	SAT_SFX_CLOSE,      /* the last effect: rc; abrupt: drop the queue   */
 };
@@ -167,7 +173,11 @@ struct sat_ssession {
 	uint64_t dirty_seq; /* something of ours moved up to here             */
 	uint64_t ping_nonce, pong_nonce;
 
+	uint32_t asks; /* REPAIRs so far, the last one's number      */
+	enum sat_repair_step ask_step;
+
 	/* Borrowed between a step and its effects. */
+	const struct sat_msg_repair *ask;
 	const struct sat_msg_hello *hello;
 	const struct sat_msg_welcome *welcome;
 	const struct sat_msg_catalogue *catalogue;
@@ -180,9 +190,14 @@ struct sat_ssession {
 
 	bool resync; /* ignore pushes until push_next comes from its start   */
 	bool was_full; /* results of ignored pushes may still come           */
-	bool live; /* the device has a checkpoint under these rights       */
-	bool pass; /* a pull is under way                                  */
-	bool owed; /* a checkpoint behind the last verdict                 */
+	bool live;   /* the device has a checkpoint under these rights       */
+	bool pass;   /* a pull is under way                                  */
+	bool owed;   /* a checkpoint behind the last verdict                 */
+	bool asked;  /* an ask waits, or is being answered                 */
+	bool asking; /* ... being answered: nothing else is read meanwhile */
+	bool ask_empty; /* an empty answer is owed                           */
+	bool ask_rows;  /* a checkpoint is due behind its answer              */
+	bool repaired;  /* that checkpoint is due                             */
 	bool reading, read_stale, held_given;
 	bool loading;               /* the catalogue                          */
 	bool replay_due, replaying; /* LOAD_VERDICTS to give, given           */

@@ -65,6 +65,13 @@ static bool next_opening(struct sat_ssession *s,
 		s->rights = NULL;
 		return emit(s, SAT_MSG_GRANT, ret);
 	}
+	if (s->ask != NULL) {
+		ret->kind = SAT_SFX_TAKE_ASK;
+		ret->msg.type = SAT_MSG_REPAIR;
+		ret->msg.repair = *s->ask;
+		s->ask = NULL;
+		return true;
+	}
 	if (s->catalogue != NULL) {
 		ret->msg.catalogue = *s->catalogue;
 		s->catalogue = NULL;
@@ -162,6 +169,12 @@ static bool next_credit(struct sat_ssession *s, struct sat_ssession_effect *ret)
 
 static bool next_small(struct sat_ssession *s, struct sat_ssession_effect *ret)
 {
+	if (s->ask_empty) {
+		s->ask_empty = false;
+		ret->msg.repair.no = s->asks;
+		ret->msg.repair.step = s->ask_step;
+		return emit(s, SAT_MSG_REPAIR, ret);
+	}
 	if (s->confirm_owed) {
 		s->confirm_owed = false;
 		ret->kind = SAT_SFX_DO_CONFIRM;
@@ -209,7 +222,12 @@ static bool next_read(struct sat_ssession *s, struct sat_ssession_effect *ret)
 	    s->catalogue_told < s->catalogue_due ||
 	    s->uncredited >= SAT_SSESSION_ROWS_WINDOW)
 		return false;
-	if (!s->pass && s->dirty_seq <= s->cursor &&
+	if (s->asked) {
+		s->reading = s->asking = true;
+		ret->kind = SAT_SFX_DO_REPAIR;
+		return true;
+	}
+	if (!s->pass && !s->repaired && s->dirty_seq <= s->cursor &&
 	    !(s->owed && s->pushes_out == 0))
 		return false;
 	s->pass = true;

@@ -24,6 +24,7 @@ import zstandard
 ) = range(1, 11)
 PING, PONG, ERROR, WIPE = 12, 13, 14, 15
 MARK = 17
+REPAIR = 11
 ENROL, ENROLLED = 20, 21
 
 FRAME_MAX = 1 << 20

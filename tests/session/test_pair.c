@@ -53,6 +53,14 @@ static void disturb(struct world *x)
 			world_collect(x, (uint32_t)world_random(x, WORLD_ROWS));
 		break;
 	case 7:
+	case 11:
+		if (world_random(x, 3) == 0)
+			world_damage(x, (uint32_t)world_random(x, WORLD_ROWS));
+		break;
+	case 9:
+		world_notice(x);
+		break;
+	case 10:
 		world_tick(x, world_random(x, 8000));
 		break;
 	default:
@@ -76,6 +84,7 @@ static void nothing_lost_nothing_twice(void **state)
 {
 	uint64_t cuts = 0, fulls = 0, early = 0, pushes = 0, connects = 0;
 	uint64_t rebases = 0;
+	uint64_t damages = 0, repaired = 0, asks = 0;
 
 	(void)state;
 	for (uint64_t i = 0; i < seed_count; i++) {
@@ -90,19 +99,25 @@ static void nothing_lost_nothing_twice(void **state)
 		pushes += w.pushes_seen;
 		connects += w.connects;
 		rebases += w.rebases;
+		damages += w.damages;
+		repaired += w.repaired;
+		asks += w.asks;
 		world_fini(&w);
 	}
 	printf("seeds %llu connections %llu cuts %llu pushes %llu early %llu "
-	       "full %llu\n",
+	       "full %llu damages %llu repaired %llu asks %llu\n",
 	       (unsigned long long)seed_count, (unsigned long long)connects,
 	       (unsigned long long)cuts, (unsigned long long)pushes,
-	       (unsigned long long)early, (unsigned long long)fulls);
+	       (unsigned long long)early, (unsigned long long)fulls,
+	       (unsigned long long)damages, (unsigned long long)repaired,
+	       (unsigned long long)asks);
 	/* A run in which nothing goes wrong would prove nothing. */
 	if (seed_count > 100) {
 		assert_true(cuts > seed_count);
 		assert_true(fulls > 0 && early > 0);
 		assert_true(rebases > seed_count / 4);
 		assert_true(pushes > seed_count * 10);
+		assert_true(repaired > seed_count / 2 && asks > repaired);
 	}
 }
 

@@ -348,6 +348,8 @@ static const char *judge(const struct world *w)
 	for (uint32_t i = 0; i < WORLD_ROWS; i++) {
 		bool mine = d->scope_mask & 1u << s->rows[i].scope;
 
+		if (mine && d->bad[i])
+			return "a damaged row was not put right";
 		if (d->base[i] != (mine ? s->rows[i].seq : 0))
 			return "the device's rows are not the server's";
 	}
@@ -365,6 +367,8 @@ const char *world_settle(struct world *w)
 			world_connect(w);
 			continue;
 		}
+		/* What was spoilt since is found when rows are hashed again. */
+		world_notice(w);
 		/* Long enough for a retry after a full disk. */
 		world_tick(w, SAT_CSESSION_FULL_MS);
 	}

@@ -23,6 +23,7 @@ enum {
 struct page_row {
 	uint32_t row, scope, catalogue;
 	uint64_t seq;
+	bool repair;
 };
 
 /* A message on the wire, with the memory it needs. */
@@ -45,6 +46,7 @@ enum job_kind {
 	JOB_CONFIRM,
 	JOB_FOREIGN,
 	JOB_READ,
+	JOB_REPAIR,
 	JOB_VERDICTS,
 	JOB_CATALOGUE,
 	JOB_RIGHTS
@@ -61,6 +63,7 @@ struct job {
 	bool live;
 	struct sat_rights rights;
 	uint32_t scopes[WORLD_SCOPES];
+	struct sat_msg_repair ask;
 };
 
 struct jobs {
@@ -97,6 +100,8 @@ struct device_model {
 	uint8_t ratchet;
 	uint32_t verdicts[WORLD_CHANGESETS + 1]; /* stored, new ones only */
 	uint64_t base[WORLD_ROWS];
+	bool bad[WORLD_ROWS];        /* not what the server sent */
+	uint64_t folded[WORLD_ROWS]; /* ... and it is this by now */
 	struct page_row stage[WORLD_QUEUE];
 	uint32_t staged;
 	/* The outbox never changes. */
@@ -104,6 +109,9 @@ struct device_model {
 	bool rebase; /* what is staged is everything */
 	/* Of this connection. */
 	uint64_t verdict_commit; /* commit of the last verdict stored */
+	/* Of a conversation about differences: sums first, then rows. */
+	bool sums_asked;
+	uint32_t next_row, asked_row;
 };
 
 struct world {
@@ -127,7 +135,9 @@ struct world {
 	uint32_t page_link; /* 0: none */
 	struct server_model server;
 	struct device_model device;
+	struct sat_msg_repair ask; /* taken by the server's owner */
 	uint64_t rebases, pushes_seen, cuts, connects, fulls, early, denied;
+	uint64_t damages, repaired, asks;
 	char *log; /* golden traces: appended when not NULL */
 	size_t log_len, log_cap;
 };
@@ -144,6 +154,10 @@ void world_foreign(struct world *w, uint32_t row);
 /* A row is deleted, and forgotten while the device is away. */
 void world_collect(struct world *w, uint32_t row);
 void world_rights(struct world *w);
+/* The device's disk spoils a row: its content, its position, all of it. */
+void world_damage(struct world *w, uint32_t row);
+/* ... and it is noticed before a checkpoint tells. */
+void world_notice(struct world *w);
 void world_catalogue(struct world *w);
 
 void world_connect(struct world *w);

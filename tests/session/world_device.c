@@ -29,22 +29,69 @@ static void check_caught_up(struct world *w)
 		w->broken = "the session says caught up, and is not";
 }
 
-static void checkpoint(struct world *w, const struct wire_msg *m)
+/* What was asked for replaces what is held, unless that came since. */
+static bool replaces(const struct device_model *d, const struct page_row *r,
+		     uint64_t upto)
+{
+	uint64_t held = d->base[r->row];
+
+	return held < r->seq ||
+	       (r->repair && !(held > d->cursor && held <= upto));
+}
+
+static bool is_mine(const struct device_model *d, uint32_t row)
+{
+	return (d->scope_mask & 1u << row % WORLD_SCOPES) != 0;
+}
+
+/* This world keeps no digests: it knows what it has spoilt. */
+static bool differs(const struct device_model *d)
+{
+	for (uint32_t i = 0; i < WORLD_ROWS; i++)
+		if (d->bad[i] && is_mine(d, i))
+			return true;
+	return false;
+}
+
+/* Rows are named by table_no here: index + 1. */
+static uint32_t next_bad(const struct device_model *d, uint32_t from)
+{
+	for (uint32_t i = from; i < WORLD_ROWS; i++)
+		if (d->bad[i] && is_mine(d, i))
+			return i + 1;
+	return 0;
+}
+
+static void checkpoint(struct world *w, const struct wire_msg *m,
+		       bool *ret_differs)
 {
 	struct device_model *d = &w->device;
 
-	if (d->rebase)
+	if (d->rebase) {
 		memset(d->base, 0, sizeof d->base);
+		memset(d->bad, 0, sizeof d->bad);
+	}
 	d->rebase = false;
-	for (uint32_t i = 0; i < d->staged; i++)
-		if (d->scope_mask & 1u << d->stage[i].scope &&
-		    d->base[d->stage[i].row] < d->stage[i].seq)
-			d->base[d->stage[i].row] = d->stage[i].seq;
+	for (uint32_t i = 0; i < d->staged; i++) {
+		const struct page_row *r = &d->stage[i];
+
+		if (!(d->scope_mask & 1u << r->scope) ||
+		    !replaces(d, r, m->msg.checkpoint.cursor))
+			continue;
+		d->base[r->row] = r->seq;
+		w->repaired += d->bad[r->row] && r->repair;
+		d->bad[r->row] = d->base[r->row] < d->folded[r->row];
+	}
 	d->staged = 0;
 	d->cursor = m->msg.checkpoint.cursor;
 	d->cursor_grants = d->grants;
 	if (d->cursor < d->verdict_commit)
 		w->broken = "a checkpoint behind a verdict does not hold it";
+	*ret_differs = differs(d);
+	if (*ret_differs && !sat_csession_asking(&w->c)) {
+		d->sums_asked = false;
+		d->next_row = next_bad(d, 0);
+	}
 }
 
 static void verdict(struct world *w, const struct wire_msg *m)
@@ -60,8 +107,13 @@ static void verdict(struct world *w, const struct wire_msg *m)
 	}
 	d->verdicts[v->seq]++;
 	d->verdict_seq = v->seq;
-	if (v->flags & SAT_VERDICT_AS_HELD && d->base[row] < v->first_seq &&
-	    d->scope_mask & 1u << row % WORLD_SCOPES)
+	if (!(v->flags & SAT_VERDICT_AS_HELD) || !is_mine(d, row))
+		return;
+	/* Nothing can be folded into a damaged row; the digest will tell until
+	 * at least that state has come. */
+	if (d->bad[row])
+		d->folded[row] = v->first_seq;
+	else if (d->base[row] < v->first_seq)
 		d->base[row] = v->first_seq;
 }
 
@@ -74,8 +126,10 @@ static void grant(struct world *w, const struct sat_rights *g)
 	for (uint32_t i = 0; i < g->scope_count; i++)
 		d->scope_mask |= 1u << g->scopes[i];
 	for (uint32_t i = 0; i < WORLD_ROWS; i++)
-		if (!(d->scope_mask & 1u << i % WORLD_SCOPES))
+		if (!is_mine(d, i)) {
 			d->base[i] = 0;
+			d->bad[i] = false;
+		}
 	/* What was staged of a lost scope goes with it, even if the scope
 	 * comes back before the checkpoint. */
 	for (uint32_t i = 0; i < d->staged; i++)
@@ -83,7 +137,8 @@ static void grant(struct world *w, const struct sat_rights *g)
 			d->stage[i].seq = 0;
 }
 
-static int perform_store(struct world *w, const struct sat_csession_effect *fx)
+static int perform_store(struct world *w, const struct sat_csession_effect *fx,
+			 bool *ret_differs)
 {
 	struct wire_msg *m = &w->c_msg;
 	struct device_model *d = &w->device;
@@ -109,8 +164,14 @@ static int perform_store(struct world *w, const struct sat_csession_effect *fx)
 		return SAT_OK;
 	case SAT_CFX_STAGE_ROWS:
 		return stage(w, m);
+	case SAT_CFX_STORE_REPAIR:
+		if (m->msg.repair.step == SAT_REPAIR_ROWS &&
+		    m->msg.repair.table_no != 0 && /* an empty one */
+		    m->msg.repair.table_no != d->asked_row)
+			w->broken = "an answer to another ask";
+		return SAT_OK;
 	case SAT_CFX_CHECKPOINT:
-		checkpoint(w, m);
+		checkpoint(w, m, ret_differs);
 		return SAT_OK;
 	default:
 		return SAT_E_INVAL;
@@ -140,6 +201,57 @@ static void push_part(struct world *w, const struct sat_csession_effect *fx)
 	sat_csession_step(&w->c, &ev);
 }
 
+static void ask(struct world *w, const struct sat_csession_effect *fx)
+{
+	struct sat_csession_event ev = { .kind = SAT_CEV_ASKED,
+					 .now_ms = w->now_ms };
+	struct device_model *d = &w->device;
+	struct wire_msg m = { .msg.type = SAT_MSG_REPAIR };
+	struct sat_msg_repair *a = &m.msg.repair;
+
+	a->no = fx->no;
+	if (!d->sums_asked) {
+		ev.asks = d->sums_asked = true;
+	} else {
+		a->step = SAT_REPAIR_ROWS;
+		a->table_no = d->next_row;
+		ev.asks = ev.rows = a->table_no != 0;
+		a->scope = (a->table_no - 1) % WORLD_SCOPES;
+		d->next_row = next_bad(d, a->table_no);
+		a->more = d->next_row != 0;
+	}
+	d->asked_row = a->table_no;
+	if (ev.asks) {
+		world_send(w, &w->up, &m);
+		w->asks++;
+	}
+	sat_csession_step(&w->c, &ev);
+}
+
+void world_damage(struct world *w, uint32_t row)
+{
+	struct device_model *d = &w->device;
+
+	if (d->cursor == 0 || d->base[row] == 0)
+		return;
+	d->bad[row] = true;
+	w->damages++;
+	if (world_random(w, 3) == 0)
+		d->base[row] = world_random(w, 2) == 0 ? 1u << 30 : 0;
+}
+
+void world_notice(struct world *w)
+{
+	struct sat_csession_event ev = { .kind = SAT_CEV_DAMAGED };
+	struct device_model *d = &w->device;
+
+	if (!w->c_up || !sat_csession_may_ask(&w->c))
+		return;
+	d->sums_asked = world_random(w, 2) == 0;
+	d->next_row = next_bad(d, 0);
+	world_client_event(w, &ev);
+}
+
 static void store(struct world *w, const struct sat_csession_effect *fx)
 {
 	struct sat_csession_event ev = { .kind = SAT_CEV_STORED,
@@ -150,7 +262,7 @@ static void store(struct world *w, const struct sat_csession_effect *fx)
 		world_cut(w);
 		return;
 	}
-	ev.rc = perform_store(w, fx);
+	ev.rc = perform_store(w, fx, &ev.differs);
 	if (w->faults && world_random(w, 80) == 0) {
 		world_cut(w);
 		return;
@@ -172,6 +284,9 @@ void world_client_effects(struct world *w)
 			break;
 		case SAT_CFX_PUSH_PART:
 			push_part(w, &fx);
+			break;
+		case SAT_CFX_ASK:
+			ask(w, &fx);
 			break;
 		case SAT_CFX_TIMER:
 			w->c_tick = fx.at_ms;

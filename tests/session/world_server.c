@@ -95,6 +95,8 @@ static void do_hello(struct world *w, const struct job *j)
 	if (j->hello.ratchet[0] == w->server.ratchet_new)
 		w->server.ratchet = w->server.ratchet_new;
 	w->server.ratchet_new = (uint8_t)(w->server.ratchet + 1);
+	if (j->hello.verdict_seq > w->server.confirmed)
+		w->server.confirmed = j->hello.verdict_seq;
 	welcome.version = 1;
 	welcome.epoch = w->server.epoch;
 	welcome.head = w->server.head;
@@ -266,7 +268,7 @@ static void do_read(struct world *w, const struct job *j)
 		rows->rows[rows->row_count++] =
 			(struct page_row){ (uint32_t)(r - w->server.rows),
 					   r->scope, w->server.catalogue,
-					   r->seq };
+					   r->seq, false };
 	}
 	last->msg.type = SAT_MSG_CHECKPOINT;
 	last->msg.checkpoint.cursor = w->server.head;
@@ -281,6 +283,40 @@ static void do_read(struct world *w, const struct job *j)
 		ev.data_bytes = WORLD_HEAD_BYTES + 24 * rows->row_count;
 		ev.frames.len += r == NULL ? sizeof *w->page : 0;
 	}
+	w->page_ev = ev;
+	w->page_link = w->link;
+}
+
+static bool holds(const struct job *j, uint32_t scope)
+{
+	for (uint32_t k = 0; k < j->rights.scope_count; k++)
+		if (j->scopes[k] == scope)
+			return true;
+	return false;
+}
+
+static void do_repair(struct world *w, const struct job *j)
+{
+	struct sat_ssession_event ev = { .kind = SAT_SEV_REPAIRED };
+	struct wire_msg *rows = &w->page[0], *last = &w->page[1];
+	uint32_t row = j->ask.table_no - 1;
+	bool send = j->ask.step == SAT_REPAIR_ROWS && holds(j, j->ask.scope);
+
+	memset(w->page, 0, sizeof w->page);
+	rows->msg.type = SAT_MSG_ROWS;
+	if (send)
+		rows->rows[rows->row_count++] =
+			(struct page_row){ row, j->ask.scope,
+					   w->server.catalogue,
+					   w->server.rows[row].seq, true };
+	last->msg.type = SAT_MSG_REPAIR;
+	last->msg.repair.no = j->ask.no;
+	last->msg.repair.step = j->ask.step;
+	last->msg.repair.table_no = j->ask.table_no;
+	ev.version = w->server.catalogue;
+	ev.frames.ptr = (const uint8_t *)(send ? rows : last);
+	ev.frames.len = (send ? 2 : 1) * sizeof *w->page;
+	ev.data_bytes = send ? WORLD_HEAD_BYTES + 24 : 0;
 	w->page_ev = ev;
 	w->page_link = w->link;
 }
@@ -343,6 +379,9 @@ bool world_read(struct world *w)
 	case JOB_READ:
 		do_read(w, &j);
 		break;
+	case JOB_REPAIR:
+		do_repair(w, &j);
+		break;
 	case JOB_VERDICTS:
 		do_verdicts(w, &j);
 		break;
@@ -359,6 +398,10 @@ static void send_msg(struct world *w, const struct sat_msg *msg)
 	struct wire_msg m = { .msg = *msg };
 	const struct sat_rights *r = NULL;
 
+	if (msg->type == SAT_MSG_ERROR &&
+	    (msg->error.code == SAT_WIRE_PROTOCOL ||
+	     msg->error.code == SAT_WIRE_LIMIT))
+		w->broken = "one side finds the other broken";
 	if (msg->type == SAT_MSG_WELCOME)
 		r = &msg->welcome.rights;
 	else if (msg->type == SAT_MSG_GRANT)
@@ -384,6 +427,14 @@ static void start_job(struct world *w, struct sat_ssession_effect *fx)
 		break;
 	case SAT_SFX_DO_CONFIRM:
 		post(w, &w->committer, JOB_CONFIRM)->credit = fx->msg.credit;
+		break;
+	case SAT_SFX_TAKE_ASK:
+		w->ask = fx->msg.repair;
+		break;
+	case SAT_SFX_DO_REPAIR:
+		j = post(w, &w->reader, JOB_REPAIR);
+		j->ask = w->ask;
+		j->rights = rights_now(w, j->scopes);
 		break;
 	case SAT_SFX_LOAD_CATALOGUE:
 		post(w, &w->reader, JOB_CATALOGUE);

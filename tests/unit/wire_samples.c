@@ -10,7 +10,7 @@
 #include "proto/message_keys.h"
 #include "tests/unit/wire_fixture.h"
 
-enum { SAMPLES_MAX = 32 };
+enum { SAMPLES_MAX = 48 };
 
 static struct fx_sample samples[SAMPLES_MAX];
 static uint32_t sample_count;
@@ -227,6 +227,11 @@ static void add_feed(void)
 					 .more = true,
 					 .page = { page, 4 },
 					 .authors = { author, 20 } };
+	m = add("rows", "rows-repair", SAT_MSG_ROWS,
+		"rows that were asked for (none in this page)");
+	m->rows = (struct sat_msg_rows){
+		.scope = 17, .table_no = 3, .repair = true, .page = { page, 12 }
+	};
 	ids[0] = row_x;
 	ids[1] = ann;
 	m = add("evict", "evict-two", SAT_MSG_EVICT,
@@ -261,6 +266,61 @@ static void add_feed(void)
 					     .last_seq = 43,
 					     .trip_ms = 40 };
 	memset(m->credit.ratchet, 0x72, 16);
+}
+
+static void add_repairs(void)
+{
+	static uint8_t ranges[SAT_REPAIR_RANGES / 8], sums[40], list[26];
+	struct sat_msg *m;
+
+	ranges[0] = 0x04; /* range 2 */
+	sums[19] = 0x21;
+	sums[20 + 3] = 17;
+	sums[20 + 19] = 0x22;
+	list[1] = 3;
+	memcpy(list + 2, row_x.b, sizeof row_x.b);
+	memset(list + 18, 0xab, 8);
+	m = add("repair", "repair-scopes", SAT_MSG_REPAIR,
+		"what are the sums of the scopes?");
+	m->repair = (struct sat_msg_repair){ .no = 1 };
+	m = add("repair", "repair-scopes-answer", SAT_MSG_REPAIR,
+		"scope 0: 0x21, scope 17: 0x22, and there are more");
+	m->repair = (struct sat_msg_repair){ .no = 1,
+					     .more = true,
+					     .sums = { sums, 40 } };
+	m = add("repair", "repair-sums", SAT_MSG_REPAIR,
+		"what are the sums of the ranges of scope 17?");
+	m->repair = (struct sat_msg_repair){ .no = 2,
+					     .step = SAT_REPAIR_SUMS,
+					     .scope = 17 };
+	m = add("repair", "repair-list", SAT_MSG_REPAIR,
+		"what is in range 2 of scope 17?");
+	m->repair = (struct sat_msg_repair){ .no = 3,
+					     .step = SAT_REPAIR_LIST,
+					     .scope = 17,
+					     .ranges = { ranges, 32 } };
+	m = add("repair", "repair-list-answer", SAT_MSG_REPAIR,
+		"one row of table 3, the low half of its hash");
+	m->repair = (struct sat_msg_repair){ .no = 3,
+					     .step = SAT_REPAIR_LIST,
+					     .scope = 17,
+					     .list = { list, 26 } };
+	m = add("repair", "repair-rows", SAT_MSG_REPAIR,
+		"send that row; others will be asked for");
+	m->repair = (struct sat_msg_repair){ .no = 4,
+					     .step = SAT_REPAIR_ROWS,
+					     .scope = 17,
+					     .table_no = 3,
+					     .ids = &row_x,
+					     .id_count = 1,
+					     .more = true };
+	m = add("repair", "repair-rows-answer", SAT_MSG_REPAIR,
+		"it was sent before this");
+	m->repair = (struct sat_msg_repair){ .no = 4,
+					     .step = SAT_REPAIR_ROWS,
+					     .scope = 17,
+					     .table_no = 3,
+					     .count = 1 };
 }
 
 static void add_renewals(void)
@@ -349,6 +409,7 @@ static void add_others(void)
 		.catalogue_json = sat_slice_str("{}"),
 		.rights = rights(),
 	};
+	add_repairs();
 	add_renewals();
 }
 
