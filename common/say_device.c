@@ -196,6 +196,10 @@ const struct sat_say_pair sat_say_device[] = {
 
 	{ "the catalogue makes too much SQL", "目录生成的 SQL 过多" },
 	{ "rows of an unknown table %u", "收到未知表 %u 的记录" },
+	{ "too much differs to be asked for row by row",
+	  "差异过多，无法逐条重新获取" },
+	{ "scopes that do not rise", "收到的范围编号没有递增" },
+	{ "an answer to another question", "收到的答复与所问不符" },
 	{ "a page was not finished", "一页记录不完整" },
 	{ "a page is too large", "一页记录过大" },
 	{ "a mark is too long", "一个标记过长" },
