@@ -7,6 +7,8 @@ if(TARGET sat_server_session AND TARGET sat_client_session)
 	endforeach()
 	sat_test(test_session_hostile SOURCES session/test_hostile.c
 		NEEDS sat_server_session sat_client_session)
+	sat_test(test_session_asks SOURCES session/test_asks.c
+		NEEDS sat_server_session sat_client_session)
 endif()
 if(TARGET sat_server_run AND TARGET sat_client_session AND TARGET sat_tls)
 	sat_test(test_server SOURCES session/test_server.c session/rig.c

@@ -262,7 +262,7 @@ static void a_server_that_forgot(void **state)
 
 static struct sat_ssession s;
 static uint32_t sent_error;
-static uint64_t pushes, confirms, reads, reserved, answers, repairs;
+static uint64_t pushes, confirms, reads, reserved;
 
 static int server_run(struct sat_ssession_event *ev)
 {
@@ -277,10 +277,6 @@ static int server_run(struct sat_ssession_event *ev)
 		case SAT_SFX_SEND:
 			if (fx.msg.type == SAT_MSG_ERROR)
 				sent_error = fx.msg.error.code;
-			answers += fx.msg.type == SAT_MSG_REPAIR;
-			break;
-		case SAT_SFX_DO_REPAIR:
-			repairs++;
 			break;
 		case SAT_SFX_RESERVE:
 			reserved += fx.bytes;
@@ -323,7 +319,7 @@ static void server_open(void)
 
 	sat_ssession_init(&s, 240000);
 	sent_error = 0;
-	pushes = confirms = reads = reserved = answers = repairs = 0;
+	pushes = confirms = reads = reserved = 0;
 	assert_int_equal(server_run(&ev), SAT_OK);
 }
 
@@ -363,47 +359,6 @@ static struct sat_msg part(uint64_t seq, uint32_t no, size_t len, bool last,
 			sat_hash_bytes((struct sat_slice){ bytes, total }),
 			m.push.hash);
 	return m;
-}
-
-static uint32_t server_is_asked(uint32_t no)
-{
-	(void)server_gets(&(struct sat_msg){ .type = SAT_MSG_REPAIR,
-					     .repair = { .no = no } });
-	return sent_error;
-}
-
-static void server_read_ends(enum sat_ssession_event_kind kind)
-{
-	struct sat_ssession_event ev = {
-		.kind = kind, .now_ms = 1001, .checkpoint = true, .seq = 60
-	};
-
-	assert_int_equal(server_run(&ev), SAT_OK);
-}
-
-static void asks_come_one_by_one(void **state)
-{
-	struct sat_rights others = { .version = 9 };
-	struct sat_ssession_event rights = { .kind = SAT_SEV_RIGHTS,
-					     .now_ms = 1001,
-					     .rights = &others };
-
-	(void)state;
-	server_open();
-	server_welcomes();
-	assert_int_equal(server_is_asked(1), 0);
-	assert_int_equal(repairs, 0);
-	server_read_ends(SAT_SEV_PAGE);
-	assert_int_equal(repairs, 1);
-	assert_int_equal(server_run(&rights), SAT_OK);
-	server_read_ends(SAT_SEV_REPAIRED);
-	assert_int_equal(answers, 1);
-	assert_int_equal(server_is_asked(2), 0);
-	assert_int_equal(repairs, 1);
-	server_read_ends(SAT_SEV_PAGE);
-	assert_int_equal(repairs, 2);
-	assert_int_equal(server_is_asked(3), SAT_WIRE_PROTOCOL);
-	sat_ssession_fini(&s);
 }
 
 static void a_server_among_bad_devices(void **state)
@@ -717,7 +672,6 @@ int main(void)
 		cmocka_unit_test(no_welcome_in_time),
 		cmocka_unit_test(a_server_that_forgot),
 		cmocka_unit_test(hellos_way_is_taken_off_the_offset),
-		cmocka_unit_test(asks_come_one_by_one),
 		cmocka_unit_test(a_server_among_bad_devices),
 		cmocka_unit_test(a_wrong_hash),
 		cmocka_unit_test(messages_out_of_place),
