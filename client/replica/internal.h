@@ -123,7 +123,6 @@ struct sat_replica {
 	int64_t data_version;
 	uint32_t atomic_rows, step_rows; /* SAT_REPLICA_*_ROWS; tests      */
 	bool counted;   /* all rows were hashed since the start      */
-	bool left;      /* ... and scopes that are not ours were left */
 	bool recounted; /* ... and since the digests began to differ */
 	struct sat_hash last_digest; /* of the last checkpoint, and its rows */
 	uint64_t last_rows;
@@ -507,7 +506,8 @@ uint64_t sat_narrow_mended(struct sat_replica *r);
 
 /* ---- rehash.c, again ---------------------------------------------------- */
 
-/* Do rows, their hashes and the digest agree? Outside of any transaction; takes
+/* Do rows, their hashes and the digest agree, and is each row in scopes of ours
+ * only? Outside of any transaction; takes
  * no lock that a writer waits for. */
 int sat_digest_agrees(struct sat_replica *r, bool *ret,
 		      struct sat_err *err) SAT_MUST_CHECK;

@@ -131,7 +131,25 @@ struct count {
 	struct sat_hash sum;
 	int64_t members;
 	uint64_t rows, bad;
+	const uint32_t *granted; /* rising; NULL: any scope will do */
+	uint32_t granted_count;
 };
+
+static int by_number(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+static bool all_granted(const struct count *c, const struct sat_rehashed *h)
+{
+	for (uint32_t i = 0; c->granted != NULL && i < h->scope_count; i++)
+		if (bsearch(&h->scopes[i], c->granted, c->granted_count,
+			    sizeof *c->granted, by_number) == NULL)
+			return false;
+	return true;
+}
 
 static int count_row(void *arg, const struct sat_table *t,
 		     const struct sat_id *id, const struct sat_rehashed *h)
@@ -139,7 +157,7 @@ static int count_row(void *arg, const struct sat_table *t,
 	struct count *c = arg;
 
 	c->rows++;
-	c->bad += !h->same;
+	c->bad += !h->same || !all_granted(c, h);
 	if (!h->same && t != NULL)
 		sat_damage_note(c->r, t, id);
 	if (h->hash.low == 0 && h->hash.high == 0)
@@ -172,11 +190,17 @@ int sat_digest_rebuild(struct sat_replica *r, uint64_t *ret_rows,
 int sat_digest_agrees(struct sat_replica *r, bool *ret, struct sat_err *err)
 {
 	struct count c = { .r = r };
+	uint32_t *granted = NULL;
 	int rc = sat_db_exec(&r->db, "BEGIN", err); /* of a reader */
 
 	if (rc != SAT_OK)
 		return rc;
+	sat_arena_reset(&r->batch);
 	rc = sat_facts_load(r, err);
+	if (rc == SAT_OK)
+		rc = sat_scopes_load(r, &r->batch, &granted, &c.granted_count,
+				     err);
+	c.granted = granted;
 	if (rc == SAT_OK)
 		rc = sat_rehash_all(r, count_row, &c, err);
 	sat_db_rollback(&r->db);

@@ -585,9 +585,8 @@ static int compare_digest(struct sat_replica *r,
 	int rc = SAT_OK;
 
 	/* What happened to the file while nobody looked shows here. */
-	if (!r->left)
+	if (!r->counted)
 		rc = leave_ungranted(r, err);
-	r->left = rc == SAT_OK;
 	if (rc == SAT_OK && (r->facts.stale != 0 || !r->counted)) {
 		rc = sat_digest_rebuild(r, &rows, &bad, err);
 		r->counted = r->recounted = true;

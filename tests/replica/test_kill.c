@@ -127,10 +127,10 @@ static void check_between(struct fixture *f, size_t done)
 	       "1");
 	OK(sat_replica_status(f->r, &s, &f->err));
 	if (done > 0) /* what the app was told is stored */
-		assert_int_not_equal(s.pending_rows + s.saved, 0);
+		assert_int_not_equal(s.pending_rows + s.outbox_last, 0);
 	expect(f, "SELECT count(*) = ifnull(max(seq), 0) FROM _satchel_outbox",
 	       "1");
-	for (seq = 1; seq <= s.saved; seq++)
+	for (seq = 1; seq <= s.outbox_last; seq++)
 		assert_true(strlen(dump(f, seq)) > 0);
 	OK(sat_replica_verify(f->r, &rows, &bad, &digest, &f->err));
 	assert_int_equal(bad, 0);
