@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -34,32 +35,73 @@ static int refuse_other(const struct sat_db_options *o, struct sat_err *err)
 			   o->path, o->what);
 }
 
+static int cannot_open(const struct sat_db_options *o, int sys,
+		       struct sat_err *err)
+{
+	if (sys == ENOENT || sys == ENOTDIR)
+		return sat_err_set(err, SAT_E_NOTFOUND, sys, "db_open",
+				   "there is no %s at %s", o->what, o->path);
+	return sat_err_set(err, SAT_E_IO, sys, "db_open",
+			   "cannot open the %s %s: %s", o->what, o->path,
+			   strerror(sys));
+}
+
+/* The first bytes, zeros behind a short file's end. Through SQLite's own layer
+ * of files: a close(2) of ours would cancel the locks of every connection that
+ * this process has on the file, and the next program that closes it would
+ * take itself for the last one and remove the WAL under our feet. */
+static int read_header(const struct sat_db_options *o,
+		       uint8_t head[HEADER_BYTES], struct sat_err *err)
+{
+	sqlite3_vfs *vfs = sqlite3_vfs_find(NULL);
+	sqlite3_filename name = NULL;
+	sqlite3_file *f = NULL;
+	int code = SQLITE_NOMEM, sys = 0;
+
+	if (vfs != NULL) {
+		name = sqlite3_create_filename(o->path, "", "", 0, NULL);
+		f = calloc(1, (size_t)vfs->szOsFile);
+	}
+	if (name != NULL && f != NULL) {
+		code = vfs->xOpen(vfs, name, f,
+				  SQLITE_OPEN_MAIN_DB | SQLITE_OPEN_READONLY,
+				  NULL);
+		sys = code == SQLITE_OK ? 0 : errno;
+	}
+	if (code == SQLITE_OK) {
+		code = f->pMethods->xRead(f, head, HEADER_BYTES, 0);
+		sys = errno;
+		(void)f->pMethods->xClose(f);
+		if (code == SQLITE_IOERR_SHORT_READ)
+			code = SQLITE_OK;
+		if (code != SQLITE_OK)
+			(void)sat_err_set(err, SAT_E_IO, sys, "db_open",
+					  "cannot read %s: %s", o->path,
+					  strerror(sys));
+	} else if (code == SQLITE_NOMEM) {
+		(void)sat_err_set(err, SAT_E_NOMEM, 0, "db_open",
+				  "out of memory");
+	} else {
+		(void)cannot_open(o, sys, err);
+	}
+	sqlite3_free_filename(name);
+	free(f);
+	return code == SQLITE_OK ? SAT_OK : err->rc;
+}
+
 /* Judge the file by its first bytes, before SQLite may touch it. */
 static int judge_header(const struct sat_db_options *o, struct sat_err *err)
 {
 	uint8_t head[HEADER_BYTES];
-	ssize_t got;
-	int fd, sys;
+	struct stat st;
+	int rc;
 
-	fd = open(o->path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0) {
-		sys = errno;
-		if (sys == ENOENT || sys == ENOTDIR)
-			return sat_err_set(err, SAT_E_NOTFOUND, sys, "db_open",
-					   "there is no %s at %s", o->what,
-					   o->path);
-		return sat_err_set(err, SAT_E_IO, sys, "db_open",
-				   "cannot open the %s %s: %s", o->what,
-				   o->path, strerror(sys));
-	}
-	got = pread(fd, head, sizeof head, 0);
-	sys = errno;
-	(void)close(fd);
-	if (got < 0)
-		return sat_err_set(err, SAT_E_IO, sys, "db_open",
-				   "cannot read %s: %s", o->path,
-				   strerror(sys));
-	if (got < HEADER_BYTES || memcmp(head, "SQLite format 3", 16) != 0 ||
+	if (stat(o->path, &st) != 0)
+		return cannot_open(o, errno, err);
+	rc = read_header(o, head, err);
+	if (rc != SAT_OK)
+		return rc;
+	if (memcmp(head, "SQLite format 3", 16) != 0 ||
 	    get_u32(head + HEADER_APPLICATION) != o->application_id)
 		return refuse_other(o, err);
 	if (get_u32(head + HEADER_VERSION) > o->version)
@@ -74,6 +116,10 @@ static int make_file(const struct sat_db_options *o, struct sat_err *err)
 	struct stat st = { 0 };
 	int fd, sys, bad;
 
+	/* not even opened: see read_header */
+	if (stat(o->path, &st) == 0 && st.st_size > 0)
+		return sat_err_set(err, SAT_E_EXISTS, 0, "db_create",
+				   "%s exists already", o->path);
 	fd = open(o->path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (fd < 0) {
 		sys = errno;

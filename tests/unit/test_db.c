@@ -8,9 +8,11 @@
 
 #include "common/db.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <sqlite3.h>
@@ -328,6 +330,51 @@ static void checkpoints_say_what_is_left(void **state)
 	sat_db_close(&r);
 }
 
+/* As another process sees it: does anybody hold SQLite's shared lock? */
+static bool is_locked(void)
+{
+	struct flock l = { .l_type = F_WRLCK,
+			   .l_whence = SEEK_SET,
+			   .l_start = 0x40000002,
+			   .l_len = 510 };
+	int status, fd;
+	pid_t child = fork();
+
+	if (child == 0) {
+		fd = open(path, O_RDWR);
+		_exit(fd >= 0 && fcntl(fd, F_GETLK, &l) == 0
+			      ? l.l_type != F_UNLCK
+			      : 2);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) < 2);
+	return WEXITSTATUS(status) == 1;
+}
+
+/* Closing a file cancels every lock that the process has on it. Without the
+ * lock, another program that looks into the database and leaves takes itself
+ * for the last one and removes the WAL: what is committed then is lost. */
+static void opening_again_cancels_no_lock(void **state)
+{
+	struct sat_db_options o = plain;
+	struct sat_db r;
+
+	(void)state;
+	OK(sat_db_exec(&db, "INSERT INTO x VALUES(1, 1)", &err));
+	assert_true(is_locked());
+	OK(sat_db_open(&r, &o, &err));
+	assert_true(is_locked());
+	sat_db_close(&r);
+	assert_true(is_locked());
+	o.create = true;
+	assert_int_equal(sat_db_open(&r, &o, &err), SAT_E_EXISTS);
+	assert_true(is_locked());
+	o.create = false;
+	o.application_id++;
+	assert_int_equal(sat_db_open(&r, &o, &err), SAT_E_CORRUPT);
+	assert_true(is_locked());
+}
+
 #define T(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
@@ -344,6 +391,7 @@ int main(void)
 		T(one_writer_at_a_time),
 		T(a_commit_that_fails_is_undone),
 		T(checkpoints_say_what_is_left),
+		T(opening_again_cancels_no_lock),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
