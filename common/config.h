@@ -69,6 +69,8 @@ enum sat_setting_type {
 	  true, SERVER,                                                        \
 	  "After a restore, what builds on lost edits waits this long for "    \
 	  "their device.")                                                     \
+	X(CHECK_SECONDS, "check_seconds", INT, "s", "10", 1, 86400, true,      \
+	  SERVER, "So often a thousand stored rows are checked for damage.")   \
 	X(GRANT_GRACE_DAYS, "grant_grace_days", INT, "days", "30", 0, 365,     \
 	  true, SERVER, "Edits made under an ended grant are taken so long.")  \
 	X(BACKOFF_MAX_SECONDS, "backoff_max_seconds", INT, "s", "300", 1,      \

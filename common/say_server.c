@@ -182,7 +182,12 @@ const struct sat_say_pair sat_say_server[] = {
 	{ "metadata of a %s row is too large", "%s 表中一条记录的元数据过大" },
 	{ "no setting %s", "没有设置 %s" },
 
+	{ "row %s of %s is damaged: nothing is written to it until it is put "
+	  "right (see `doctor`)",
+	  "%2$s 表的记录 %1$s 已损坏：修复之前不会写入该记录（见 `doctor`）" },
+
 	/* names of figures and columns */
+	{ "damaged_rows", "损坏的记录数" },
 	{ "login", "登录名" },
 	{ "name", "名称" },
 	{ "role", "角色" },
@@ -311,12 +316,22 @@ const struct sat_say_pair sat_say_server[] = {
 	{ "the server is not running", "服务器没有运行" },
 	{ "the data cannot be opened: %s", "数据无法打开：%s" },
 	{ "the database is damaged: %s", "数据库已损坏：%s" },
+	{ "row %s of %s is not what the server wrote: devices do not get it, "
+	  "and changes to it wait; put it back as it was, or restore a backup",
+	  "%2$s 表的记录 %1$s 与服务器写入的内容不符：设备不会收到它，"
+	  "对它的修改会等待；请恢复原值，或从备份还原" },
+	{ "%u rows in all are not what the server wrote",
+	  "共有 %u 条记录与服务器写入的内容不符" },
 	{ "the clock has gone back by %lld seconds since the last write",
 	  "自上次写入以来时钟倒退了 %lld 秒" },
 	{ "all is well; the CA lasts for %lld days\n",
 	  "一切正常；CA 还有 %lld 天有效\n" },
 
 	/* verify */
+	{ "the row is not what the server wrote",
+	  "该记录与服务器写入的内容不符" },
+	{ "the row is not what the server wrote, in %s",
+	  "该记录的 %s 列与服务器写入的内容不符" },
 	{ "metadata is damaged", "元数据已损坏" },
 	{ "a write is not in the row's version vector",
 	  "一次写入不在记录的版本向量中" },

@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "common/stamp.h"
+#include "common/text.h"
 #include "server/store/report.h"
 
 enum { CLOCK_MAX_MS = 60 * 1000 };
@@ -28,6 +29,51 @@ static int check_file(struct sat_admin *a, json_t *list, struct sat_err *err)
 	(void)snprintf(text, sizeof text, "the database is damaged: %s", what);
 	return add(list, "integrity", text,
 		   "satchel-server restore --dir NEW_DIR BACKUP");
+}
+
+/* ---- rows ---------------------------------------------------------------- */
+
+enum { NAMED_MAX = 20 };
+
+struct rows_check {
+	json_t *list;
+	uint32_t count;
+};
+
+static int on_row(void *arg, const struct sat_table *t,
+		  const struct sat_stored_row *row)
+{
+	struct rows_check *c = arg;
+	char id[SAT_UUID_CHARS + 1], text[320];
+
+	if (!row->damaged || c->count++ >= NAMED_MAX)
+		return SAT_OK;
+	sat_id_format(&row->id, id);
+	(void)snprintf(text, sizeof text,
+		       "row %s of %s is not what the server wrote: devices do "
+		       "not get it, and changes to it wait; put it back as it "
+		       "was, or restore a backup",
+		       id, t->name);
+	return add(c->list, "damage", text,
+		   "satchel-server restore --dir NEW_DIR BACKUP");
+}
+
+static int check_rows(struct sat_admin *a, json_t *list, struct sat_err *err)
+{
+	const struct sat_catalogue *c = sat_store_catalogue(a->store);
+	struct rows_check x = { .list = list };
+	char text[160];
+	int rc = SAT_OK;
+
+	for (uint16_t i = 0; rc == SAT_OK && c != NULL && i < c->table_count;
+	     i++)
+		rc = sat_store_rows(a->store, &c->tables[i], -1, NULL, on_row,
+				    &x, err);
+	if (rc != SAT_OK || x.count <= NAMED_MAX)
+		return rc == SAT_E_CORRUPT ? SAT_OK : rc; /* told above */
+	(void)snprintf(text, sizeof text,
+		       "%u rows in all are not what the server wrote", x.count);
+	return add(list, "damage", text, "satchel-server verify");
 }
 
 /* The newest stamp ever given out cannot lie in the future. */
@@ -67,6 +113,8 @@ int sat_op_doctor(struct sat_admin *a, const json_t *args, json_t *ret,
 	(void)args;
 	if (rc == SAT_OK)
 		rc = check_file(a, list, err);
+	if (rc == SAT_OK)
+		rc = check_rows(a, list, err);
 	if (rc == SAT_OK)
 		rc = check_clock(a, list, err);
 	if (rc == SAT_OK &&

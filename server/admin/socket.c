@@ -93,7 +93,8 @@ static json_t *live_facts(const struct sat_admin_socket *s)
 
 	sat_server_metrics(s->o.server, &m);
 	return json_pack(
-		"{s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
+		"{s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I,"
+		" s:I}",
 		"pid", (int)getpid(), "port", (int)sat_server_port(s->o.server),
 		"uptime_s",
 		(json_int_t)((uv_now(s->o.loop) - s->started_ms) / 1000),
@@ -105,7 +106,8 @@ static json_t *live_facts(const struct sat_admin_socket *s)
 		(json_int_t)m.group_failures, "commit_queue",
 		(json_int_t)m.commit_queue, "scope_alarms",
 		(json_int_t)m.scope_alarms, "protocol_errors",
-		(json_int_t)m.protocol_errors);
+		(json_int_t)m.protocol_errors, "damaged_rows",
+		(json_int_t)m.damaged_rows);
 }
 
 /* Takes the request. */

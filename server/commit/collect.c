@@ -170,7 +170,7 @@ static int collect_row(struct sat_engine *e, const struct sat_table *t,
 
 	sat_arena_reset(&e->row_arena);
 	rc = sat_store_row_at(e->store, t, seq, &e->row_arena, &row, err);
-	if (rc != SAT_OK || row.seq == 0 || !row.deleted ||
+	if (rc != SAT_OK || row.seq == 0 || !row.deleted || row.damaged ||
 	    !places_passed(&row, e->floor))
 		return rc;
 	rc = has_children(e, t, &row.id, &needed, err);

@@ -217,7 +217,11 @@ struct sat_work {
 	struct sat_scopes scopes; /* where the new state belongs */
 };
 
-/* Read and decode; state is empty when there is no row. */
+/* Say that the stored row is damaged; returns SAT_E_BUSY. */
+int sat_row_damaged(const struct sat_table *t, const struct sat_id *id,
+		    struct sat_err *err);
+/* Read and decode; state is empty when there is no row. SAT_E_BUSY: the row
+ * is damaged. */
 int sat_work_load(struct sat_engine *e, const struct sat_table *t,
 		  const struct sat_id *id, struct sat_arena *a,
 		  struct sat_work *ret, struct sat_err *err) SAT_MUST_CHECK;

@@ -52,6 +52,9 @@ static int read_where(struct sat_engine *e, const struct sat_table *t,
 				   .deleted = row.seq != 0 && row.deleted };
 	if (row.seq == 0)
 		return SAT_OK;
+	/* a value of a parent matters to nobody here, its places do */
+	if (row.damaged && row.place_count == 0)
+		return sat_row_damaged(t, id, err);
 	scopes = sat_arena_array(&e->look_arena, row.place_count,
 				 sizeof *scopes);
 	if (scopes == NULL)

@@ -3,11 +3,27 @@
  * here, so feed, digests and places cannot part. */
 #include <string.h>
 
+#include "common/text.h"
 #include "server/commit/core.h"
 
 static int no_memory(struct sat_err *err)
 {
 	return sat_err_set(err, SAT_E_NOMEM, 0, "row", "out of memory");
+}
+
+/* Whatever builds on a damaged row would make the damage look written. It is
+ * put off, not refused: the row can be put right, and what waits for it is
+ * still where it was made. */
+int sat_row_damaged(const struct sat_table *t, const struct sat_id *id,
+		    struct sat_err *err)
+{
+	char text[SAT_UUID_CHARS + 1];
+
+	sat_id_format(id, text);
+	return sat_err_set(err, SAT_E_BUSY, 0, "row",
+			   "row %s of %s is damaged: nothing is written to it "
+			   "until it is put right (see `doctor`)",
+			   text, t->name);
 }
 
 int sat_work_load(struct sat_engine *e, const struct sat_table *t,
@@ -19,6 +35,8 @@ int sat_work_load(struct sat_engine *e, const struct sat_table *t,
 
 	if (rc != SAT_OK)
 		return rc;
+	if (w.old.damaged)
+		return sat_row_damaged(t, id, err);
 	if (w.old.seq == 0)
 		rc = sat_row_init(a, t, &w.state);
 	else

@@ -230,6 +230,8 @@ int sat_told_follow(struct sat_apply *ap, const struct sat_delta *d,
 	memcpy(id.b, ref->value.s.ptr, sizeof id.b);
 	if (rc == SAT_OK)
 		rc = sat_store_row_get(ap->e->store, of, &id, a, &parent, err);
+	if (rc == SAT_OK && parent.damaged)
+		return sat_row_damaged(of, &id, err);
 	if (rc != SAT_OK || parent.seq == 0 ||
 	    !has_left(&parent, scope, ap->told->seq) ||
 	    parent.values[of->territory].kind != SAT_BLOB)

@@ -30,6 +30,7 @@ struct pull {
 	uint32_t count;
 	uint64_t floor;
 	uint32_t refs;  /* of the batch: what another device might not have */
+	bool lacks;     /* a damaged row was left out of the stretch */
 	uint8_t *moved; /* by index in rights.scopes: anything after cursor? */
 	struct sat_err *err;
 };
@@ -139,6 +140,16 @@ static int fate_of(struct pull *p, const struct sat_stored_row *row,
 	return SAT_OK;
 }
 
+static void left_out(struct pull *p, const struct sat_table *t,
+		     const struct sat_id *id)
+{
+	struct sat_feed_answer *ret = p->ret;
+
+	p->lacks = true;
+	if (ret->damaged_count < SAT_FEED_DAMAGED_MAX)
+		sat_row_name_of(t, id, &ret->damaged[ret->damaged_count++]);
+}
+
 static int take_row(struct pull *p, uint32_t scope, const struct entry *e)
 {
 	const struct sat_place *place;
@@ -150,6 +161,10 @@ static int take_row(struct pull *p, uint32_t scope, const struct entry *e)
 			      &row, p->err);
 	if (rc != SAT_OK)
 		return rc;
+	if (row.seq != 0 && row.damaged) {
+		left_out(p, e->table, &row.id);
+		return SAT_OK;
+	}
 	place = row.seq == 0 ? NULL : place_in(&row, scope);
 	if (place == NULL || place->evict || place->seq != e->seq)
 		return sat_err_set(p->err, SAT_E_CORRUPT, 0, "feed",
@@ -258,6 +273,7 @@ static int build_batch(struct pull *p, uint32_t scope, size_t limit,
 				   "out of memory");
 	rc = SAT_OK;
 	p->refs = 0;
+	p->lacks = false;
 	for (i = 0; rc == SAT_OK && i < p->count; i++) {
 		const struct entry *e = &p->batch[i];
 
@@ -291,7 +307,8 @@ static int read_batch(struct pull *p, uint32_t scope, bool *ret_end)
 	if (rc != SAT_OK || taken)
 		return rc;
 	rc = build_batch(p, scope, key.limit, &count, ret_end);
-	if (rc != SAT_OK || *ret_end || p->refs > 0 || !may_share(p))
+	if (rc != SAT_OK || *ret_end || p->refs > 0 || p->lacks ||
+	    !may_share(p))
 		return rc;
 	got = sat_buf_peek(&p->ret->frames);
 	share(p, &key, count,
@@ -535,6 +552,7 @@ int sat_feed_read(struct sat_store *reader, struct sat_zip *zip,
 	if (rc != SAT_OK)
 		return rc;
 	ret->checkpoint = false;
+	ret->damaged_count = 0;
 	ret->data_bytes = 0;
 	rc = sat_store_catalogue_refresh(reader, err);
 	sat_arena_init(&own, SAT_PAGES_ENTRIES * sizeof *p.batch +

@@ -60,7 +60,13 @@ struct sat_feed_ask {
 	struct sat_page_cache *cache;
 };
 
+enum { SAT_FEED_DAMAGED_MAX = 16 };
+
 struct sat_feed_answer {
+	/* Rows that are damaged: they were left out, and devices keep what
+	 * they have. The first ones; others are met again. */
+	struct sat_row_name damaged[SAT_FEED_DAMAGED_MAX];
+	uint32_t damaged_count;
 	struct sat_buf frames; /* ROWS, EVICT and CHECKPOINT frames, in order,
 				  or MARK at the end; initialised by the
 				  caller                                   */

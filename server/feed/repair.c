@@ -266,6 +266,10 @@ static int take_row(struct piece *p, struct sat_pages *pages,
 
 	if (rc != SAT_OK)
 		return rc;
+	/* a damaged row is neither sent nor taken away: the device keeps what
+	 * it has */
+	if (row.seq != 0 && row.damaged)
+		return SAT_OK;
 	if (row.seq == 0 || !is_in(&row, scope))
 		return sat_pages_evict(pages, t, id, p->err);
 	return sat_pages_row(pages, scope, t, &row, p->err);

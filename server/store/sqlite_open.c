@@ -93,6 +93,8 @@ int sat_store_open_sqlite(const char *path, bool writer, bool create,
 	rc = open_file(s, file, create, err);
 	if (rc == SAT_OK)
 		rc = sat_store_catalogue_load(s, err);
+	if (rc == SAT_OK)
+		rc = sat_store_sums(s, err);
 	if (rc == SAT_OK && writer)
 		rc = sat_store_dead_indexes(s, err);
 	if (rc != SAT_OK) {

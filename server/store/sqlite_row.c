@@ -8,12 +8,16 @@ enum {
 	FLAG_HELD = 1,
 	FLAG_DELETED = 2,
 	/* Result columns and arguments before those of the table. */
-	FIXED_COLUMNS = 6,
+	FIXED_COLUMNS = 7,
 	ROW_BYTES_MAX = 256 * 1024 * 1024,
 };
 
 /* Columns as row_read expects them and row_put binds them. */
-static const char fixed_columns[] = "_seq, id, _origin, _flags, _meta, _places";
+static const char fixed_columns[] =
+	"_seq, id, _origin, _flags, _meta, _places, _sum";
+/* A file of before that no writer has opened yet. */
+static const char fixed_without_sum[] =
+	"_seq, id, _origin, _flags, _meta, _places, NULL";
 
 /* ---- reading ------------------------------------------------------------- */
 
@@ -25,13 +29,26 @@ static int fail(const struct sat_table *t, int rc, struct sat_err *err)
 					       : "a row is damaged");
 }
 
+static bool is_sum(sqlite3_stmt *st, const struct sat_table *t,
+		   const struct sat_stored_row *row, int64_t flags,
+		   struct sat_slice places)
+{
+	struct sat_value sum = sat_db_column(st, 6);
+
+	return sum.kind == SAT_INT &&
+	       (flags & ~(int64_t)(FLAG_HELD | FLAG_DELETED)) == 0 &&
+	       (uint64_t)sum.i == sat_row_sum(t, row, places);
+}
+
 /* The row under the statement, copied into the arena. */
-static int row_read(sqlite3_stmt *st, const struct sat_table *t,
-		    struct sat_arena *a, struct sat_stored_row *ret)
+static int row_read(struct sat_store *s, sqlite3_stmt *st,
+		    const struct sat_table *t, struct sat_arena *a,
+		    struct sat_stored_row *ret)
 {
 	struct sat_stored_row row = { 0 };
 	struct sat_value *values, v;
 	int64_t flags = sqlite3_column_int64(st, 3);
+	bool whole;
 	int rc;
 
 	row.seq = (uint64_t)sqlite3_column_int64(st, 0);
@@ -39,14 +56,10 @@ static int row_read(sqlite3_stmt *st, const struct sat_table *t,
 	row.held = (flags & FLAG_HELD) != 0;
 	row.deleted = (flags & FLAG_DELETED) != 0;
 	v = sat_db_column(st, 4);
-	if (!sat_db_column_id(st, 1, &row.id) || v.kind != SAT_BLOB)
+	if (!sat_db_column_id(st, 1, &row.id))
 		return SAT_E_CORRUPT;
-	rc = sat_arena_copy(a, v.s, &row.meta);
-	v = sat_db_column(st, 5);
-	if (rc == SAT_OK && v.kind != SAT_BLOB)
-		rc = SAT_E_CORRUPT;
-	if (rc == SAT_OK)
-		rc = sat_places_unpack(v.s, row.seq, a, &row);
+	whole = v.kind == SAT_BLOB;
+	rc = whole ? sat_arena_copy(a, v.s, &row.meta) : SAT_OK;
 	values = sat_arena_array(a, t->column_count, sizeof *values);
 	if (rc == SAT_OK && values == NULL)
 		rc = SAT_E_NOMEM;
@@ -55,6 +68,15 @@ static int row_read(sqlite3_stmt *st, const struct sat_table *t,
 		rc = sat_value_copy(a, &v, &values[i]);
 	}
 	row.values = values;
+	v = sat_db_column(st, 5);
+	if (rc == SAT_OK)
+		row.damaged = s->sums && !is_sum(st, t, &row, flags, v.s);
+	if (rc == SAT_OK)
+		rc = whole && v.kind == SAT_BLOB
+			     ? sat_places_unpack(v.s, row.seq, a, &row)
+			     : SAT_E_CORRUPT;
+	if (rc == SAT_E_CORRUPT && row.damaged)
+		rc = SAT_OK; /* without places: it is known to be damaged */
 	if (rc == SAT_OK)
 		*ret = row;
 	return rc;
@@ -75,10 +97,12 @@ static int add_columns(struct sat_buf *sql, const struct sat_table *t,
 }
 
 /* "SELECT ... FROM t WHERE <where>" */
-static int select_sql(struct sat_buf *sql, const struct sat_table *t,
-		      const char *where, struct sat_err *err)
+static int select_sql(struct sat_store *s, struct sat_buf *sql,
+		      const struct sat_table *t, const char *where,
+		      struct sat_err *err)
 {
-	int rc = sat_sql_add(sql, err, "SELECT %s", fixed_columns);
+	int rc = sat_sql_add(sql, err, "SELECT %s",
+			     s->sums ? fixed_columns : fixed_without_sum);
 
 	if (rc == SAT_OK)
 		rc = add_columns(sql, t, "", err);
@@ -91,8 +115,9 @@ static int select_sql(struct sat_buf *sql, const struct sat_table *t,
 /* Take the statement from its slot, or make it from `build`. */
 static int take(struct sat_store *s, const struct sat_table *t,
 		sqlite3_stmt **slot,
-		int (*build)(struct sat_buf *sql, const struct sat_table *t,
-			     const char *where, struct sat_err *err),
+		int (*build)(struct sat_store *s, struct sat_buf *sql,
+			     const struct sat_table *t, const char *where,
+			     struct sat_err *err),
 		const char *where, struct sat_err *err)
 {
 	struct sat_buf sql;
@@ -102,7 +127,7 @@ static int take(struct sat_store *s, const struct sat_table *t,
 	if (*slot != NULL)
 		return SAT_OK;
 	sat_buf_init(&sql, SAT_STORE_SQL_MAX);
-	rc = build(&sql, t, where, err);
+	rc = build(s, &sql, t, where, err);
 	if (rc == SAT_OK)
 		rc = sat_sql_end(&sql, &text, err);
 	if (rc == SAT_OK)
@@ -148,7 +173,7 @@ static int read_one(struct sat_store *s, sqlite3_stmt *st,
 		*ret = (struct sat_stored_row){ 0 };
 		return SAT_OK;
 	}
-	rc = row_read(st, t, a, ret);
+	rc = row_read(s, st, t, a, ret);
 	sat_db_reset(st);
 	return rc == SAT_OK ? SAT_OK : fail(t, rc, err);
 }
@@ -185,15 +210,16 @@ int sat_store_row_at(struct sat_store *s, const struct sat_table *t,
 	return rc;
 }
 
-static int scan_sql(const struct sat_table *t, int column, struct sat_buf *sql,
-		    struct sat_err *err)
+static int scan_sql(struct sat_store *s, const struct sat_table *t, int column,
+		    struct sat_buf *sql, struct sat_err *err)
 {
 	int rc;
 
 	/* The largest _seq at the start ends the scan: rows that the callback
 	 * moves to the tail are not met again. With a column, the plus keeps
 	 * the planner on that column's index. */
-	rc = select_sql(sql, t, column < 0 ? "_seq <= ?1" : "+_seq <= ?1", err);
+	rc = select_sql(s, sql, t, column < 0 ? "_seq <= ?1" : "+_seq <= ?1",
+			err);
 	if (rc == SAT_OK && column >= 0)
 		rc = sat_sql_add(sql, err, " AND \"%s\" = ?2",
 				 t->columns[column].name);
@@ -237,7 +263,7 @@ static int scan(struct sat_store *s, sqlite3_stmt *st,
 		if (rc != SAT_OK || !more)
 			goto out;
 		sat_arena_reset(&a);
-		rc = row_read(st, t, &a, &row);
+		rc = row_read(s, st, t, &a, &row);
 		if (rc != SAT_OK)
 			(void)fail(t, rc, err);
 		else
@@ -265,7 +291,7 @@ int sat_store_rows(struct sat_store *s, const struct sat_table *t, int column,
 	sat_buf_init(&sql, SAT_STORE_SQL_MAX);
 	rc = last_seq(s, t, &args[0], err);
 	if (rc == SAT_OK)
-		rc = scan_sql(t, column, &sql, err);
+		rc = scan_sql(s, t, column, &sql, err);
 	if (rc == SAT_OK)
 		rc = sat_sql_end(&sql, &text, err);
 	if (rc == SAT_OK)
@@ -299,9 +325,10 @@ static int on_page_row(void *arg, const struct sat_table *t,
 	return p->cb(p->arg, t, row);
 }
 
-int sat_export_page(struct sat_store *s, const struct sat_table *t,
-		    uint64_t after, uint32_t limit, sat_row_cb cb, void *arg,
-		    uint64_t *ret_next, struct sat_err *err)
+static int page_of(struct sat_store *s, const struct sat_table *t,
+		   const char *where, uint64_t after, uint32_t limit,
+		   sat_row_cb cb, void *arg, uint64_t *ret_next,
+		   struct sat_err *err)
 {
 	struct sat_value args[2] = { sat_value_int((int64_t)after),
 				     sat_value_int(limit) };
@@ -311,8 +338,7 @@ int sat_export_page(struct sat_store *s, const struct sat_table *t,
 
 	if (table_sql(s, t, err) == NULL)
 		return err->rc;
-	rc = take(s, t, &st, select_sql,
-		  "_seq > ?1 AND _flags & 2 = 0 ORDER BY _seq LIMIT ?2", err);
+	rc = take(s, t, &st, select_sql, where, err);
 	if (rc == SAT_OK)
 		rc = sat_db_bind(&s->db, st, 1, args, 2, err);
 	if (rc == SAT_OK)
@@ -322,20 +348,39 @@ int sat_export_page(struct sat_store *s, const struct sat_table *t,
 	return rc;
 }
 
+int sat_export_page(struct sat_store *s, const struct sat_table *t,
+		    uint64_t after, uint32_t limit, sat_row_cb cb, void *arg,
+		    uint64_t *ret_next, struct sat_err *err)
+{
+	return page_of(s, t,
+		       "_seq > ?1 AND _flags & 2 = 0 ORDER BY _seq LIMIT ?2",
+		       after, limit, cb, arg, ret_next, err);
+}
+
+int sat_store_rows_after(struct sat_store *s, const struct sat_table *t,
+			 uint64_t after, uint32_t limit, sat_row_cb cb,
+			 void *arg, uint64_t *ret_next, struct sat_err *err)
+{
+	return page_of(s, t, "_seq > ?1 ORDER BY _seq LIMIT ?2", after, limit,
+		       cb, arg, ret_next, err);
+}
+
 /* ---- writing ------------------------------------------------------------- */
 
-static int insert_sql(struct sat_buf *sql, const struct sat_table *t,
-		      const char *unused, struct sat_err *err)
+static int insert_sql(struct sat_store *s, struct sat_buf *sql,
+		      const struct sat_table *t, const char *unused,
+		      struct sat_err *err)
 {
 	int rc;
 
+	(void)s;
 	(void)unused;
 	rc = sat_sql_add(sql, err, "INSERT INTO \"%s\"(%s", t->name,
 			 fixed_columns);
 	if (rc == SAT_OK)
 		rc = add_columns(sql, t, "", err);
 	if (rc == SAT_OK)
-		rc = sat_sql_add(sql, err, ") VALUES(?, ?, ?, ?, ?, ?");
+		rc = sat_sql_add(sql, err, ") VALUES(?, ?, ?, ?, ?, ?, ?");
 	for (int i = 0; rc == SAT_OK && i < t->column_count; i++)
 		rc = sat_sql_add(sql, err, ", ?");
 	if (rc == SAT_OK)
@@ -345,15 +390,17 @@ static int insert_sql(struct sat_buf *sql, const struct sat_table *t,
 
 /* Arguments in the order of the insert, then the old _seq. The id is a
  * condition, not a change: an untouched index is not rewritten. */
-static int update_sql(struct sat_buf *sql, const struct sat_table *t,
-		      const char *unused, struct sat_err *err)
+static int update_sql(struct sat_store *s, struct sat_buf *sql,
+		      const struct sat_table *t, const char *unused,
+		      struct sat_err *err)
 {
 	int rc;
 
+	(void)s;
 	(void)unused;
 	rc = sat_sql_add(sql, err,
 			 "UPDATE \"%s\" SET _seq = ?1, _origin = ?3,"
-			 " _flags = ?4, _meta = ?5, _places = ?6",
+			 " _flags = ?4, _meta = ?5, _places = ?6, _sum = ?7",
 			 t->name);
 	for (int i = 0; rc == SAT_OK && i < t->column_count; i++)
 		rc = sat_sql_add(sql, err, ", \"%s\" = ?%d", t->columns[i].name,
@@ -371,9 +418,13 @@ static int bind_row(struct sat_store *s, sqlite3_stmt *st,
 	int64_t flags =
 		(row->held ? FLAG_HELD : 0) | (row->deleted ? FLAG_DELETED : 0);
 	struct sat_value fixed[FIXED_COLUMNS] = {
-		sat_value_int((int64_t)row->seq), sat_value_id(&row->id),
-		sat_value_int(row->origin),       sat_value_int(flags),
-		sat_value_blob(row->meta),        sat_value_blob(places),
+		sat_value_int((int64_t)row->seq),
+		sat_value_id(&row->id),
+		sat_value_int(row->origin),
+		sat_value_int(flags),
+		sat_value_blob(row->meta),
+		sat_value_blob(places),
+		sat_value_int((int64_t)sat_row_sum(t, row, places)),
 	};
 	int rc;
 

@@ -6,7 +6,8 @@
  *                                newest rows lie together at the end
  *   id      BLOB, unique index
  *   _origin replica that wrote last      _flags   1 held, 2 deleted
- *   _meta   common/meta.h                _places  sqlite_row.c
+ *   _meta   common/meta.h                _places  sqlite_places.c
+ *   _sum    sqlite_sum.c
  *   columns in catalogue order; later ones are added at the end
  *
  * One `_feed` for all tables gives every scope's changes in commit order with
@@ -266,7 +267,7 @@ static int create_table(struct sat_store *s, const struct sat_table *t,
 			 "CREATE TABLE \"%s\"(_seq INTEGER PRIMARY KEY,"
 			 " id BLOB NOT NULL, _origin INTEGER NOT NULL,"
 			 " _flags INTEGER NOT NULL, _meta BLOB NOT NULL,"
-			 " _places BLOB NOT NULL",
+			 " _places BLOB NOT NULL, _sum INTEGER",
 			 t->name);
 	for (int i = 0; rc == SAT_OK && i < t->column_count; i++)
 		rc = sat_sql_add(sql, err, ", \"%s\" %s", t->columns[i].name,

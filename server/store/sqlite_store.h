@@ -44,6 +44,7 @@ struct sat_store {
 	bool writing;          /* between begin and commit or rollback */
 	bool snapshot;         /* between snapshot_begin and snapshot_end */
 	bool report_functions; /* report_sqlite.c has added its own */
+	bool sums;             /* rows have one: sqlite_sum.c */
 	int depth;             /* open levels; 1: the transaction alone */
 	int wal_pages;         /* in the WAL after the last commit */
 	struct sat_store_level levels[SAT_STORE_LEVELS];
@@ -83,6 +84,12 @@ void sat_store_catalogue_use(struct sat_store *s,
  * that opens calls it. */
 int sat_store_dead_indexes(struct sat_store *s,
 			   struct sat_err *err) SAT_MUST_CHECK;
+
+/* Does the file hold sums of rows? A writer adds them to one of before. */
+int sat_store_sums(struct sat_store *s, struct sat_err *err) SAT_MUST_CHECK;
+/* The sum of a row with its packed places. */
+uint64_t sat_row_sum(const struct sat_table *t,
+		     const struct sat_stored_row *row, struct sat_slice places);
 
 /* Append formatted text to SQL under construction. */
 int sat_sql_add(struct sat_buf *b, struct sat_err *err, const char *fmt, ...)

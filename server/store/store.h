@@ -30,10 +30,20 @@ struct sat_stored_row {
 	uint32_t origin; /* replica that wrote last                         */
 	bool held;       /* ... and its device holds exactly this state     */
 	bool deleted;
+	/* Not what the server wrote: somebody or something else changed it.
+	 * Nothing of it may go to a device or be built upon; its places are
+	 * empty when they cannot be read. Only readers set it. */
+	bool damaged;
 	struct sat_slice meta; /* meta.h */
 	const struct sat_value *values;
 	const struct sat_place *places; /* sorted by scope */
 	uint32_t place_count;
+};
+
+/* A row that is damaged, for whoever reports it. */
+struct sat_row_name {
+	char table[64]; /* a copy: it outlives the store that read it */
+	struct sat_id id;
 };
 
 struct sat_device {
@@ -80,6 +90,9 @@ typedef int (*sat_feed_cb)(void *arg, uint64_t seq, const struct sat_table *t,
 			   bool evict);
 typedef int (*sat_row_cb)(void *arg, const struct sat_table *t,
 			  const struct sat_stored_row *row);
+/* Fill *ret. */
+void sat_row_name_of(const struct sat_table *t, const struct sat_id *id,
+		     struct sat_row_name *ret);
 typedef int (*sat_scope_cb)(void *arg, uint32_t scope);
 typedef int (*sat_verdict_cb)(void *arg, uint64_t seq, struct sat_slice bytes);
 typedef int (*sat_text_cb)(void *arg, int columns, const char *const *names,
@@ -188,6 +201,12 @@ int sat_store_row_put(struct sat_store *s, const struct sat_table *t,
 int sat_store_rows(struct sat_store *s, const struct sat_table *t, int column,
 		   const struct sat_value *value, sat_row_cb cb, void *arg,
 		   struct sat_err *err) SAT_MUST_CHECK;
+/* Rows with after < `_seq` in order, deleted ones included, at most `limit`.
+ * *ret_next: go on after it, 0 when these were the last. */
+int sat_store_rows_after(struct sat_store *s, const struct sat_table *t,
+			 uint64_t after, uint32_t limit, sat_row_cb cb,
+			 void *arg, uint64_t *ret_next,
+			 struct sat_err *err) SAT_MUST_CHECK;
 /* How many rows are alive and how many deleted. */
 int sat_store_count(struct sat_store *s, const struct sat_table *t,
 		    uint64_t *ret_live, uint64_t *ret_deleted,

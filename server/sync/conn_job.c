@@ -415,6 +415,8 @@ static void done_read(struct sat_job *j)
 	struct sat_server_metrics *m = &c->server->m;
 	struct sat_msg_error trouble = sat_conn_trouble(SAT_E_IO);
 
+	sat_server_damage_note(c->server, x->answer.damaged,
+			       x->answer.damaged_count);
 	ev.frames = sat_buf_peek(&x->answer.frames);
 	ev.data_bytes = x->answer.data_bytes;
 	ev.at = x->answer.at;

@@ -22,6 +22,7 @@ enum {
 	SAT_RUN_OUT_MAX = 2 * 1024 * 1024,
 	SAT_RUN_REPLAY_BYTES = 64 * 1024, /* verdicts replayed at a time     */
 	SAT_RUN_BUCKETS = 4096,
+	SAT_RUN_DAMAGED_MAX = 1000,  /* rows that are named */
 	SAT_RUN_TOLD_MS = 30 * 1000, /* connected after it was sent          */
 };
 
@@ -32,8 +33,8 @@ struct sat_bench {
 	struct sat_engine *engine;
 	struct sat_store *store;
 	struct sat_zip *zip;
-	struct sat_arena arena; /* reset before each job */
-	int64_t now_ms;         /* wall clock            */
+	struct sat_arena arena;       /* reset before each job */
+	int64_t now_ms;               /* wall clock            */
 	struct sat_page_cache *pages; /* readers: shared by all */
 };
 
@@ -174,6 +175,29 @@ void sat_hub_notify(struct sat_hub *h, const struct sat_news *news,
 		    void (*tell)(struct sat_conn *c, uint64_t commit_seq));
 void sat_hub_fini(struct sat_hub *h);
 
+/* ---- damage.c: rows that are not what was written ----------------------- */
+
+struct sat_damage_row {
+	struct sat_row_name row;
+	uint64_t pass; /* that met it last */
+};
+
+struct sat_damage {
+	struct sat_damage_row *list;
+	uint32_t count;
+	uint64_t pass, due_ms; /* monotonic: the next slice */
+	uint16_t table;        /* the pass goes on there... */
+	uint64_t after;        /* ... after that row        */
+	bool checking;
+};
+
+/* A reader met these. */
+void sat_server_damage_note(struct sat_server *s,
+			    const struct sat_row_name *rows, uint32_t count);
+/* Have the next slice of rows checked, when that is due. */
+void sat_server_damage_check(struct sat_server *s);
+void sat_server_damage_fini(struct sat_server *s);
+
 /* ---- server.c ----------------------------------------------------------- */
 
 struct sat_server {
@@ -207,6 +231,7 @@ struct sat_server {
 	uint64_t collect_ms;   /* monotonic: look what may be forgotten     */
 	int64_t rights_due_ms; /* wall clock: a grant begins or ends      */
 
+	struct sat_damage damage;
 	struct sat_server_metrics m;
 	/* Scratch of one turn. */
 	struct sat_zip *zip;

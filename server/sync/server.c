@@ -79,6 +79,7 @@ static void on_sweep(uv_timer_t *timer)
 	if (!s->stopping) {
 		sat_conn_tick_rights(s);
 		sat_server_collect(s);
+		sat_server_damage_check(s);
 	}
 	if (s->stopping && now - s->stop_ms >= SAT_RUN_DRAIN_MS)
 		cut_all(s);
@@ -93,6 +94,7 @@ static void free_server(struct sat_server *s)
 	void *arg = s->on_stopped_arg;
 
 	sat_hub_fini(&s->hub);
+	sat_server_damage_fini(s);
 	sat_zip_free(s->zip);
 	sat_arena_fini(&s->arena);
 	sat_buf_fini(&s->plain);
@@ -128,7 +130,7 @@ void sat_server_settle(struct sat_server *s)
 {
 	if (!s->stopping || s->finished || s->conn_count > 0 ||
 	    s->admin_jobs > 0 || s->rights_checking || s->rights_ticking ||
-	    s->collecting)
+	    s->collecting || s->damage.checking)
 		return;
 	s->finished = true; /* what is reaped below comes here again */
 	sat_workers_stop(&s->workers);
@@ -383,7 +385,7 @@ int sat_server_reload(struct sat_server *s, const struct sat_config *config,
 		return rc;
 	s->config = config;
 	s->tls = tls;
-	s->collect_ms = 0; /* under the new settings */
+	s->collect_ms = s->damage.due_ms = 0; /* under the new settings */
 	sat_workers_batch(
 		&s->workers,
 		(uint32_t)sat_config_int(config, SAT_CFG_COMMIT_BATCH_MAX));

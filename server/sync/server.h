@@ -59,6 +59,7 @@ struct sat_server_metrics {
 	uint64_t pages, page_bytes_out, checkpoints, repairs;
 	uint64_t enrolments, enrolments_refused;
 	uint64_t scope_alarms; /* the second gate refused a row; must be 0   */
+	uint64_t damaged_rows; /* known now */
 	uint64_t revoked_closed, superseded, protocol_errors, timeouts;
 	uint64_t commit_queue, commit_queue_bytes, read_queue; /* now        */
 	uint64_t bytes_in, bytes_out; /* of connections that ended          */

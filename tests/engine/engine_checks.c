@@ -45,6 +45,7 @@ static int on_digest_row(void *arg, const struct sat_table *t,
 	struct sums *s = arg;
 
 	sat_arena_reset(&s->arena);
+	assert_false(row->damaged);
 	assert_true(row->place_count > 0);
 	for (uint32_t i = 0; i < row->place_count; i++) {
 		const struct sat_place *p = &row->places[i];
