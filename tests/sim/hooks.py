@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """Puts the mutants of tests/sim/mutants.txt and the marks of marks.txt into
 copies of the product's sources, so that the sources themselves stay clean.
 
