@@ -111,6 +111,7 @@ const struct sat_say_pair sat_say_commands[] = {
 	  "`satchel rescue` 写出的文件" },
 	{ "a table from `catalogue show`", "表名，见 `catalogue show`" },
 	{ "the row's id", "记录的编号" },
+	{ "a column of the table", "该数据表的一个字段" },
 	{ "a catalogue, JSON", "目录文件，JSON" },
 	{ "for programs", "供程序读取" },
 	{ "language; default: LC_ALL, LC_MESSAGES or LANG",
