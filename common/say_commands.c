@@ -112,6 +112,8 @@ const struct sat_say_pair sat_say_commands[] = {
 	{ "a table from `catalogue show`", "表名，见 `catalogue show`" },
 	{ "the row's id", "记录的编号" },
 	{ "a column of the table", "该数据表的一个字段" },
+	{ "leave devices behind that do not: they need a new invitation",
+	  "不再等待尚未信任新 CA 的设备：它们需要新的邀请" },
 	{ "a catalogue, JSON", "目录文件，JSON" },
 	{ "for programs", "供程序读取" },
 	{ "language; default: LC_ALL, LC_MESSAGES or LANG",
