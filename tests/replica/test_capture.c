@@ -412,11 +412,11 @@ static void a_manager_may_what_a_rep_may_not(void **state)
 {
 	struct fixture *f = *state;
 
-	app(f, "INSERT INTO target(id, metric, period, start_day, value)"
-	       " VALUES($b1, 'visits', 'month', '2026-01-01', 5)");
+	app(f, "INSERT INTO target(id, metric, period, start_day, value,"
+	       " set_at) VALUES($b1, 'visits', 'month', '2026-01-01', 5, 7)");
 	expect_harvest(f, "insert target b1 territory_id=e1 metric=visits"
 			  " period=month start_day=2026-01-01 value=5"
-			  " set_by=f1\n");
+			  " set_by=f1 set_at=7\n");
 	app(f, "INSERT INTO account(id, name, credit_limit, shared_with)"
 	       " VALUES($a1, 'X', 5, '[]')");
 	expect_harvest(f, "insert account a1 name=X territory_id=e1"
