@@ -260,6 +260,25 @@ static int encode_meta(struct sat_engine *e, const struct sat_work *w,
 					  w->table->name);
 }
 
+/* Rows that were made below it without knowing follow later (told.c). */
+static int note_stood(struct sat_engine *e, const struct sat_work *w,
+		      uint64_t seq, struct sat_err *err)
+{
+	const int t = w->table->territory;
+	const struct sat_value *was;
+	struct sat_id id;
+
+	if (w->old.seq == 0 || t < 0 ||
+	    e->plan.tables[w->table->index].move_count == 0)
+		return SAT_OK;
+	was = &w->old.values[t];
+	if (was->kind != SAT_BLOB || was->s.len != sizeof id.b ||
+	    sat_value_equal(was, &w->values[t]))
+		return SAT_OK;
+	memcpy(id.b, was->s.ptr, sizeof id.b);
+	return sat_store_stood_put(e->store, w->table, &w->id, &id, seq, err);
+}
+
 int sat_work_write(struct sat_engine *e, struct sat_work *w, uint64_t seq,
 		   uint32_t origin, bool held, struct sat_arena *a,
 		   struct sat_err *err)
@@ -289,6 +308,8 @@ int sat_work_write(struct sat_engine *e, struct sat_work *w, uint64_t seq,
 	if (rc == SAT_OK)
 		rc = sat_store_row_put(e->store, w->table, w->old.seq, &row,
 				       err);
+	if (rc == SAT_OK)
+		rc = note_stood(e, w, seq, err);
 	if (rc == SAT_OK)
 		rc = sat_figures_note(e, w, err);
 	sat_lookup_forget(e, w->table, &w->id);

@@ -136,6 +136,8 @@ int sat_told_sample(struct sat_engine *e, struct sat_err *err)
 {
 	int64_t least = e->grace_ms, most = e->grace_ms, step;
 	int64_t since = e->committed_ms != 0 ? e->committed_ms : e->now_ms;
+	uint64_t floor;
+	int rc;
 
 	if (e->keep.deleted_ms < least)
 		least = e->keep.deleted_ms;
@@ -146,6 +148,11 @@ int sat_told_sample(struct sat_engine *e, struct sat_err *err)
 	if (e->now_ms - e->sampled_ms < step && e->now_ms >= e->sampled_ms)
 		return SAT_OK;
 	e->sampled_ms = e->now_ms;
+	rc = sat_store_seq_at(e->store, e->now_ms - e->grace_ms, &floor, err);
+	if (rc == SAT_OK)
+		rc = sat_store_stood_forget(e->store, floor, err);
+	if (rc != SAT_OK)
+		return rc;
 	return sat_store_seq_time_put(e->store, since, e->head,
 				      most + 2 * step + HOUR_MS, err);
 }
@@ -205,14 +212,35 @@ static bool has_left(const struct sat_stored_row *row, uint32_t scope,
 	return false;
 }
 
+/* Did the parent's own territory move from there, or the parent leave that
+ * scope, after what the author knew? */
+static int moved_from(struct sat_apply *ap, const struct sat_table *of,
+		      const struct sat_stored_row *parent,
+		      const struct sat_id *territory, bool *ret,
+		      struct sat_err *err)
+{
+	const uint64_t known = ap->told->seq;
+	uint64_t until = 0;
+	uint32_t scope;
+	int rc = sat_scope_number(ap->e, territory, &scope, err);
+
+	*ret = rc == SAT_OK && has_left(parent, scope, known);
+	if (rc != SAT_OK || *ret)
+		return rc;
+	rc = sat_store_stood_until(ap->e->store, of, &parent->id, territory,
+				   &until, err);
+	*ret = until > known;
+	return rc;
+}
+
 int sat_told_follow(struct sat_apply *ap, const struct sat_delta *d,
 		    struct sat_arena *a, bool *ret_did, struct sat_err *err)
 {
 	const struct sat_table *t = d->table, *of;
 	struct sat_change *ref, *own;
 	struct sat_stored_row parent;
-	struct sat_id id;
-	uint32_t scope;
+	struct sat_id id, here;
+	bool moved = false;
 	int rc;
 
 	*ret_did = false;
@@ -225,16 +253,17 @@ int sat_told_follow(struct sat_apply *ap, const struct sat_delta *d,
 	    ref->value.kind != SAT_BLOB || ref->value.s.len != sizeof id.b ||
 	    own->value.kind != SAT_BLOB || own->value.s.len != sizeof id.b)
 		return SAT_OK;
-	memcpy(id.b, own->value.s.ptr, sizeof id.b);
-	rc = sat_scope_number(ap->e, &id, &scope, err);
+	memcpy(here.b, own->value.s.ptr, sizeof here.b);
 	memcpy(id.b, ref->value.s.ptr, sizeof id.b);
-	if (rc == SAT_OK)
-		rc = sat_store_row_get(ap->e->store, of, &id, a, &parent, err);
+	rc = sat_store_row_get(ap->e->store, of, &id, a, &parent, err);
 	if (rc == SAT_OK && parent.damaged)
 		return sat_row_damaged(of, &id, err);
 	if (rc != SAT_OK || parent.seq == 0 ||
-	    !has_left(&parent, scope, ap->told->seq) ||
-	    parent.values[of->territory].kind != SAT_BLOB)
+	    parent.values[of->territory].kind != SAT_BLOB ||
+	    sat_value_equal(&parent.values[of->territory], &own->value))
+		return rc;
+	rc = moved_from(ap, of, &parent, &here, &moved, err);
+	if (rc != SAT_OK || !moved)
 		return rc;
 	own->value = parent.values[of->territory];
 	ap->moved = true;

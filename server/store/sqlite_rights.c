@@ -28,6 +28,10 @@ const char sat_store_later_schema[] =
 	"CREATE TABLE IF NOT EXISTS _collected(tbl INTEGER NOT NULL,"
 	" id BLOB NOT NULL, seq INTEGER NOT NULL,"
 	" PRIMARY KEY(tbl, id)) WITHOUT ROWID;"
+	"CREATE TABLE IF NOT EXISTS _stood(tbl INTEGER NOT NULL,"
+	" id BLOB NOT NULL, territory BLOB NOT NULL, seq INTEGER NOT NULL,"
+	" PRIMARY KEY(tbl, id, territory)) WITHOUT ROWID;"
+	"CREATE INDEX IF NOT EXISTS _stood_seq ON _stood(seq);"
 	"INSERT INTO _scope_head SELECT scope, max(seq) FROM _feed"
 	" WHERE NOT EXISTS(SELECT 1 FROM _scope_head) GROUP BY scope;";
 
@@ -299,6 +303,54 @@ int sat_store_seq_at(struct sat_store *s, int64_t at_ms, uint64_t *ret,
 	*ret = (uint64_t)sqlite3_column_int64(st, 0);
 	sat_db_reset(st);
 	return SAT_OK;
+}
+
+/* ---- where rows stood ------------------------------------------------------
+ */
+
+int sat_store_stood_put(struct sat_store *s, const struct sat_table *t,
+			const struct sat_id *id, const struct sat_id *territory,
+			uint64_t seq, struct sat_err *err)
+{
+	struct sat_value v[4] = { sat_value_int(t->no), sat_value_id(id),
+				  sat_value_id(territory),
+				  sat_value_int((int64_t)seq) };
+
+	return sat_store_do(s,
+			    "INSERT OR REPLACE INTO _stood(tbl, id, territory,"
+			    " seq) VALUES(?1, ?2, ?3, ?4)",
+			    v, 4, err);
+}
+
+int sat_store_stood_until(struct sat_store *s, const struct sat_table *t,
+			  const struct sat_id *id,
+			  const struct sat_id *territory, uint64_t *ret,
+			  struct sat_err *err)
+{
+	struct sat_value v[3] = { sat_value_int(t->no), sat_value_id(id),
+				  sat_value_id(territory) };
+	sqlite3_stmt *st;
+	int rc;
+
+	*ret = 0;
+	rc = sat_db_find(&s->db,
+			 "SELECT seq FROM _stood WHERE tbl = ?1 AND id = ?2"
+			 " AND territory = ?3",
+			 v, 3, &st, err);
+	if (rc != SAT_OK || st == NULL)
+		return rc;
+	*ret = (uint64_t)sqlite3_column_int64(st, 0);
+	sat_db_reset(st);
+	return SAT_OK;
+}
+
+int sat_store_stood_forget(struct sat_store *s, uint64_t upto,
+			   struct sat_err *err)
+{
+	struct sat_value v = sat_value_int((int64_t)upto);
+
+	return sat_store_do(s, "DELETE FROM _stood WHERE seq <= ?1", &v, 1,
+			    err);
 }
 
 /* ---- which scopes moved ----------------------------------------------------

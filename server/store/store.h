@@ -372,6 +372,18 @@ int sat_store_seq_time_put(struct sat_store *s, int64_t at_ms, uint64_t seq,
 			   int64_t keep_ms, struct sat_err *err) SAT_MUST_CHECK;
 int sat_store_seq_at(struct sat_store *s, int64_t at_ms, uint64_t *ret,
 		     struct sat_err *err) SAT_MUST_CHECK;
+/* Until which position a row's own territory was that one; 0: it never was, or
+ * that is forgotten. Places do not tell: a row that is shared with the
+ * territory it came from is still there. */
+int sat_store_stood_put(struct sat_store *s, const struct sat_table *t,
+			const struct sat_id *id, const struct sat_id *territory,
+			uint64_t seq, struct sat_err *err) SAT_MUST_CHECK;
+int sat_store_stood_until(struct sat_store *s, const struct sat_table *t,
+			  const struct sat_id *id,
+			  const struct sat_id *territory, uint64_t *ret,
+			  struct sat_err *err) SAT_MUST_CHECK;
+int sat_store_stood_forget(struct sat_store *s, uint64_t upto,
+			   struct sat_err *err) SAT_MUST_CHECK;
 /* By replica; replaces the whole row. */
 int sat_store_device_put(struct sat_store *s, const struct sat_device *d,
 			 struct sat_err *err) SAT_MUST_CHECK;

@@ -1,5 +1,6 @@
 /* Edits made before their author learned of a move or of a lost grant: taken
  * and flagged, for thirty days; and what ends that. */
+#include <stdio.h>
 #include <string.h>
 
 #include "tests/engine/engine_fixture.h"
@@ -114,6 +115,78 @@ static void only_children_of_the_move_follow(void **state)
 	set_id(&ann, "account_id", &x);
 	set_id(&ann, "territory_id", &w.t3);
 	push_rejected(&ann, SAT_REASON_SCOPE, NULL);
+}
+
+static void share_x(const char *with)
+{
+	struct field f[] = { { "shared_with", text(with) },
+			     { NULL, sat_value_null() } };
+
+	local_ok(world, SAT_OP_UPDATE, "account", &x, f);
+}
+
+static void add_visit(const struct sat_id *id, const struct sat_id *territory)
+{
+	(void)add_insert(&ann, "visit", id);
+	set_id(&ann, "account_id", &x);
+	set_id(&ann, "territory_id", territory);
+}
+
+/* Shared with the territory it came from, the account has not left that scope;
+ * its visits follow all the same. */
+static void shared_with_where_it_was(void **state)
+{
+	struct sat_id before = new_id(world), late = new_id(world);
+	struct sat_id knowing = new_id(world);
+	uint32_t s1 = scope_of(world, &w.t1), s2 = scope_of(world, &w.t2);
+	char list[SAT_UUID_CHARS + 5], t1[SAT_UUID_CHARS + 1];
+
+	(void)state;
+	sat_id_format(&w.t1, t1);
+	(void)snprintf(list, sizeof list, "[\"%s\"]", t1);
+	add_visit(&before, &w.t1);
+	push_expect(&ann, SAT_VERDICT_APPLIED);
+	share_x(list);
+	move_x(&w.t2);
+	assert_true(in_scope(world, "account", &x, s1));
+	add_visit(&late, &w.t1);
+	push_expect(&ann, SAT_VERDICT_MERGED);
+	assert_int_equal(ann.verdict.flags & SAT_VERDICT_AS_HELD, 0);
+	assert_true(in_scope(world, "visit", &before, s2));
+	assert_true(in_scope(world, "visit", &late, s2));
+	assert_false(in_scope(world, "visit", &late, s1));
+	expect_moved(&late, "auto");
+	/* who knows where it is now means what he says */
+	ann.behind = false;
+	add_visit(&knowing, &w.t1);
+	push_expect(&ann, SAT_VERDICT_APPLIED);
+	assert_true(in_scope(world, "visit", &knowing, s1));
+	assert_false(in_scope(world, "visit", &knowing, s2));
+	check_digests(world);
+	check_feed(world);
+}
+
+/* What the grace has passed is forgotten. */
+static void where_it_was_is_forgotten(void **state)
+{
+	struct sat_err err;
+	uint64_t until;
+
+	(void)state;
+	move_x(&w.t2);
+	assert_int_equal(sat_store_stood_until(w.store, table(world, "account"),
+					       &x, &w.t1, &until, &err),
+			 SAT_OK);
+	assert_true(until > ann.marker.commit_seq);
+	for (int i = 0; i < 2; i++) {
+		w.now_ms += 31 * DAY_MS;
+		group_begin(world);
+		(void)group_commit(world);
+	}
+	assert_int_equal(sat_store_stood_until(w.store, table(world, "account"),
+					       &x, &w.t1, &until, &err),
+			 SAT_OK);
+	assert_int_equal(until, 0);
 }
 
 /* Who has known does not pass for one who has not. */
@@ -246,6 +319,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(moved_while_she_was_away),
 		TEST(only_children_of_the_move_follow),
+		TEST(shared_with_where_it_was),
+		TEST(where_it_was_is_forgotten),
 		TEST(markers_never_decrease),
 		TEST(connected_counts_as_told),
 		TEST(thirty_days),
