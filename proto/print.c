@@ -178,7 +178,8 @@ void sat_print_line(FILE *f, const char *text)
 	sat_buf_init(&clean, SAT_PRINT_BLOCK_BYTES);
 	if (sat_print_clean(&clean, sat_slice_str(text), 0) == SAT_OK) {
 		s = sat_buf_peek(&clean);
-		(void)fwrite(s.ptr, 1, s.len, f);
+		if (s.len > 0) /* else there may be no buffer at all */
+			(void)fwrite(s.ptr, 1, s.len, f);
 	}
 	(void)fputc('\n', f);
 	sat_buf_fini(&clean);

@@ -75,6 +75,20 @@ static void long_text_ends_in_an_ellipsis(void **state)
 }
 
 /* Print two columns, return all output. */
+static void an_empty_line_is_a_line(void **state)
+{
+	char *text = NULL;
+	size_t len = 0;
+	FILE *f = open_memstream(&text, &len);
+
+	(void)state;
+	assert_non_null(f);
+	sat_print_line(f, "");
+	assert_int_equal(fclose(f), 0);
+	assert_string_equal(text, "\n");
+	free(text);
+}
+
 static char *print(const char *const *cells, size_t count, size_t width_max)
 {
 	static const char *const titles[] = { "名称", "n" };
@@ -163,6 +177,7 @@ int main(void)
 		cmocka_unit_test(widths_are_those_of_a_terminal),
 		cmocka_unit_test(what_steers_a_terminal_is_shown),
 		cmocka_unit_test(long_text_ends_in_an_ellipsis),
+		cmocka_unit_test(an_empty_line_is_a_line),
 		cmocka_unit_test(columns_line_up),
 		cmocka_unit_test(half_a_row_is_not_printed),
 		cmocka_unit_test(blocks_follow_each_other),
