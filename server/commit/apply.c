@@ -389,7 +389,8 @@ static int judge_scopes(struct sat_apply *ap, struct sat_applied *r,
 	if (ap->rights != NULL && r->fresh &&
 	    !may_stand(ap, w, &own, ap->told->now))
 		ap->moved = true;
-	if (ap->hold && !r->fresh && scopes_moved(w))
+	/* a row that its author may not see any more is not held by him */
+	if (ap->hold && (ap->moved || (!r->fresh && scopes_moved(w))))
 		return SAT_APPLY_ECHO;
 	return SAT_OK;
 }

@@ -267,15 +267,12 @@ static void a_note_of_what_came_too_late(void **state)
 	push_rejected(&ann, SAT_REASON_SCOPE, NULL);
 }
 
-/* The same for grants: the rights of the version she had. */
-static void a_lost_grant(void **state)
+static void ann_loses_her_grant(void)
 {
-	struct sat_id fresh = new_id(world);
 	struct sat_grant *g;
 	struct sat_err err;
 	uint32_t count;
 
-	(void)state;
 	group_begin(world);
 	assert_int_equal(
 		sat_store_grants(w.store, &w.ann, &w.arena, &g, &count, &err),
@@ -286,6 +283,30 @@ static void a_lost_grant(void **state)
 	assert_int_equal(sat_engine_user_rights_changed(w.engine, &w.ann, &err),
 			 SAT_OK);
 	(void)group_commit(world);
+}
+
+/* What she made where she has no say any more is not hers to keep: it must not
+ * be told as held, for no page will ever take it away. */
+static void made_alone_where_she_was(void **state)
+{
+	struct sat_id fresh = new_id(world);
+
+	(void)state;
+	ann_loses_her_grant();
+	(void)add_insert(&ann, "account", &fresh);
+	set_text(&ann, "name", "made before she knew");
+	push_expect(&ann, SAT_VERDICT_MERGED);
+	assert_int_equal(ann.verdict.flags & SAT_VERDICT_AS_HELD, 0);
+	assert_true(in_scope(world, "account", &fresh, scope_of(world, &w.t1)));
+}
+
+/* The same for grants: the rights of the version she had. */
+static void a_lost_grant(void **state)
+{
+	struct sat_id fresh = new_id(world);
+
+	(void)state;
+	ann_loses_her_grant();
 	edit_phone("1");
 	(void)add_insert(&ann, "account", &fresh);
 	set_text(&ann, "name", "made before she knew");
@@ -326,6 +347,7 @@ int main(void)
 		TEST(thirty_days),
 		TEST(a_note_of_what_came_too_late),
 		TEST(a_lost_grant),
+		TEST(made_alone_where_she_was),
 		TEST(foreign_markers),
 	};
 
