@@ -293,8 +293,13 @@ static void made_alone_where_she_was(void **state)
 
 	(void)state;
 	ann_loses_her_grant();
-	(void)add_insert(&ann, "account", &fresh);
+	(void)add_insert(&ann, "account", &fresh); /* as a device: whole */
 	set_text(&ann, "name", "made before she knew");
+	set_id(&ann, "territory_id", &w.t1);
+	set_id(&ann, "owner_id", &w.ann);
+	set_text(&ann, "class", "potential");
+	set_text(&ann, "kind", "direct");
+	set_text(&ann, "state", "active");
 	push_expect(&ann, SAT_VERDICT_MERGED);
 	assert_int_equal(ann.verdict.flags & SAT_VERDICT_AS_HELD, 0);
 	assert_true(in_scope(world, "account", &fresh, scope_of(world, &w.t1)));
